@@ -1,0 +1,336 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/config.h"
+#include "base/alloc.h"
+
+struct fixture {
+  struct lc_config config;
+  struct lc_buf mistakes;
+};
+
+static int setup(void **state) {
+  struct fixture *f = calloc(1, sizeof *f);
+  assert_non_null(f);
+  lc_config_init(&f->config);
+  lc_buf_init(&f->mistakes);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state) {
+  struct fixture *f = *state;
+  lc_config_fini(&f->config);
+  lc_buf_fini(&f->mistakes);
+  free(f);
+  return 0;
+}
+
+#define ARGS_MAX 8
+
+/* The words of a line as a command line. */
+static int flags(struct fixture *f, const char *line) {
+  char words[512], *argv[ARGS_MAX + 1] = {"lcache"}, *rest = NULL;
+  int argc = 1;
+  assert_true(strlen(line) < sizeof words);
+  strcpy(words, line);
+  for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+    assert_true(argc < ARGS_MAX);
+    argv[argc++] = word;
+  }
+  return lc_config_flags(&f->config, argc, argv, &f->mistakes);
+}
+
+static int environment(struct fixture *f, const char *entry) {
+  char copy[256], *list[] = {"HOME=/root", copy, NULL};
+  assert_true(strlen(entry) < sizeof copy);
+  strcpy(copy, entry);
+  return lc_config_environment(&f->config, list, &f->mistakes);
+}
+
+static int setting(struct fixture *f, const char *name, const char *value) {
+  return lc_config_setting(&f->config, "app.lua:3", name, value, &f->mistakes);
+}
+
+static const char *text(struct fixture *f) {
+  assert_int_equal(lc_buf_char(&f->mistakes, '\0'), 0);
+  return (const char *)f->mistakes.data;
+}
+
+static void expect_mistake(struct fixture *f, int code, const char *line) {
+  assert_int_equal(code, LC_EINVAL);
+  assert_string_equal(text(f), line);
+}
+
+static void defaults_are_the_documented_ones(void **state) {
+  struct fixture *f = *state;
+  const struct lc_config *c = &f->config;
+  assert_string_equal(c->listen.address.host, "127.0.0.1");
+  assert_int_equal(c->listen.address.port, 8001);
+  assert_true(c->http.on);
+  assert_int_equal(c->http.address.port, 8080);
+  assert_false(c->advertise.on);
+  assert_true(c->workers >= 1);
+  assert_int_equal(c->memory_bytes, 256 << 20);
+  assert_int_equal(c->lua_memory_bytes, 32 << 20);
+  assert_int_equal(c->buffer_memory_bytes, 64 << 20);
+  assert_int_equal(c->cpu_budget_ms, 100);
+  assert_int_equal(c->drain_timeout_ms, 10000);
+  assert_int_equal(c->max_message_bytes, 4 << 20);
+  assert_int_equal(c->log_level, LC_LOG_INFO);
+  assert_int_equal(c->log_format, LC_LOG_TEXT);
+  assert_false(c->jit || c->check || c->version || c->help);
+}
+
+static void flags_take_their_value_after_a_space_or_an_equals_sign(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--script app.lua --listen=[::1]:0 --memory 1GB --log-format=json --jit"), 0);
+  assert_string_equal(f->config.script, "app.lua");
+  assert_string_equal(f->config.listen.address.host, "::1");
+  assert_int_equal(f->config.listen.address.port, 0);
+  assert_int_equal(f->config.memory_bytes, 1 << 30);
+  assert_int_equal(f->config.log_format, LC_LOG_JSON);
+  assert_true(f->config.jit);
+  assert_int_equal(lc_config_from(&f->config, "memory"), LC_FROM_FLAG);
+  assert_int_equal(lc_config_from(&f->config, "workers"), LC_FROM_DEFAULT);
+}
+
+static void the_last_of_a_flag_given_twice_counts(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--script a.lua --script b.lua --jit --jit=off"), 0);
+  assert_string_equal(f->config.script, "b.lua");
+  assert_false(f->config.jit);
+}
+
+static void http_can_be_off(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--http off"), 0);
+  assert_false(f->config.http.on);
+}
+
+static void the_environment_sets_what_no_flag_sets(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--workers 3"), 0);
+  assert_int_equal(environment(f, "LCACHE_WORKERS=5"), 0);
+  assert_int_equal(environment(f, "LCACHE_LUA_MEMORY=8MB"), 0);
+  assert_int_equal(f->config.workers, 3);
+  assert_int_equal(f->config.lua_memory_bytes, 8 << 20);
+}
+
+static void the_script_sets_what_neither_flag_nor_environment_sets(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(setting(f, "drain_timeout", "0.5"), 0);
+  assert_int_equal(setting(f, "workers", "9"), 0);
+  assert_int_equal(setting(f, "memory", "2MB"), 0);
+  assert_int_equal(environment(f, "LCACHE_WORKERS=5"), 0);
+  assert_int_equal(flags(f, "--memory 3MB"), 0);
+  assert_int_equal(setting(f, "workers", "9"), 0);
+  assert_int_equal(setting(f, "memory", "2MB"), 0);
+  assert_int_equal(f->config.drain_timeout_ms, 500);
+  assert_int_equal(f->config.workers, 5);
+  assert_int_equal(f->config.memory_bytes, 3 << 20);
+}
+
+static void an_empty_variable_counts_as_none(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(environment(f, "LCACHE_LISTEN="), 0);
+  assert_int_equal(f->config.listen.address.port, 8001);
+}
+
+static void other_variables_are_left_alone(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(environment(f, "LCACHE_SECRET_API=x"), 0);
+  assert_int_equal(environment(f, "LCACHE_CHECK=1"), 0);
+  assert_false(f->config.check);
+}
+
+/* Each line: what is given, and what is said of it. */
+static void wrong_flags_are_named_in_full(void **state) {
+  (void)state;
+  static const char *const cases[][2] = {
+      {"--memory 12XB", "--memory 12XB: not a size, use 256MB\n"},
+      {"--memory=12XB", "--memory 12XB: not a size, use 256MB\n"},
+      {"--memory=", "--memory \"\": not a size, use 256MB\n"},
+      {"--memory 1KB", "--memory 1KB: too little, use at least 1MB\n"},
+      {"--max-message 2GB", "--max-message 2GB: too much, use at most 1GB\n"},
+      {"--workers 0", "--workers 0: not a number from 1 to 256\n"},
+      {"--workers 257", "--workers 257: not a number from 1 to 256\n"},
+      {"--cpu-budget soon", "--cpu-budget soon: not a duration, use 60s\n"},
+      {"--cpu-budget 0", "--cpu-budget 0: too little, use at least 1ms\n"},
+      {"--log-level loud", "--log-level loud: not a level, use debug, info, warn or error\n"},
+      {"--log-format xml", "--log-format xml: not a format, use text or json\n"},
+      {"--jit=maybe", "--jit maybe: neither on nor off\n"},
+      {"--script=", "--script \"\": is empty\n"},
+      {"--listen", "--listen: needs a value, HOST:PORT\n"},
+      {"--listen --jit", "--listen: needs a value, HOST:PORT\n"},
+      {"--lisen 1:2", "--lisen: unknown option, did you mean --listen?\n1:2: not an option, see lcache --help\n"},
+      {"--worker=2", "--worker: unknown option, did you mean --workers?\n"},
+      {"--mem", "--mem: unknown option, did you mean --memory?\n"},
+      {"--log_levle=info", "--log_levle: unknown option, did you mean --log-level?\n"},
+      {"--frobnicate", "--frobnicate: unknown option, see lcache --help\n"},
+      {"app.lua", "app.lua: not an option, use --script app.lua\n"},
+      {"-x", "-x: not an option, see lcache --help\n"},
+      {"--", "--: not an option, see lcache --help\n"},
+      {"--peers a:1,b:1", "--peers a:1,b:1: clusters are not built yet\n"},
+      {"--etcd", "--etcd: clusters are not built yet\n"},
+      {"--service x", "--service x: clusters are not built yet\n"},
+      {"--tls-cert x.pem", "--tls-cert x.pem: TLS is not built yet\n"},
+      {"--workers 0 --memory x", "--workers 0: not a number from 1 to 256\n--memory x: not a size, use 256MB\n"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    void *fresh = NULL;
+    setup(&fresh);
+    int code = flags(fresh, cases[i][0]);
+    expect_mistake(fresh, code, cases[i][1]);
+    teardown(&fresh);
+  }
+}
+
+static void a_wrong_address_says_why(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--listen 8001"), LC_EINVAL);
+  assert_non_null(strstr(text(f), "--listen 8001: not an address"));
+}
+
+static void a_wrong_variable_is_named_in_full(void **state) {
+  struct fixture *f = *state;
+  expect_mistake(f, environment(f, "LCACHE_WORKERS=zero"), "LCACHE_WORKERS=zero: not a number from 1 to 256\n");
+}
+
+static void a_variable_of_an_unbuilt_feature_is_refused(void **state) {
+  struct fixture *f = *state;
+  expect_mistake(f, environment(f, "LCACHE_TLS_CA=ca.pem"), "LCACHE_TLS_CA=ca.pem: TLS is not built yet\n");
+}
+
+static void a_wrong_variable_is_told_even_where_a_flag_wins(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--workers 2"), 0);
+  expect_mistake(f, environment(f, "LCACHE_WORKERS=zero"), "LCACHE_WORKERS=zero: not a number from 1 to 256\n");
+}
+
+static void a_wrong_field_names_file_and_line(void **state) {
+  struct fixture *f = *state;
+  expect_mistake(f, setting(f, "memory", "12XB"), "app.lua:3: configure: memory \"12XB\": not a size, use 256MB\n");
+}
+
+static void an_unknown_field_gets_the_nearest_name(void **state) {
+  struct fixture *f = *state;
+  expect_mistake(f, setting(f, "lua_memroy", "1MB"),
+                 "app.lua:3: configure: unknown field \"lua_memroy\", did you mean \"lua_memory\"?\n");
+}
+
+static void a_field_spelled_like_a_flag_is_unknown(void **state) {
+  struct fixture *f = *state;
+  expect_mistake(f, setting(f, "lua-memory", "1MB"),
+                 "app.lua:3: configure: unknown field \"lua-memory\", did you mean \"lua_memory\"?\n");
+}
+
+static void the_script_cannot_set_its_own_path_nor_check(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(setting(f, "script", "b.lua"), LC_EINVAL);
+  assert_int_equal(setting(f, "check", "true"), LC_EINVAL);
+  assert_string_equal(text(f), "app.lua:3: configure: script can't be set in the script\n"
+                               "app.lua:3: configure: check can't be set in the script\n");
+}
+
+static void control_bytes_and_long_words_do_not_break_the_line(void **state) {
+  struct fixture *f = *state;
+  char word[1200];
+  memset(word, 'x', sizeof word);
+  word[sizeof word - 1] = '\0';
+  word[1] = '\n';
+  assert_int_equal(setting(f, "memory", word), LC_EINVAL);
+  const char *line = text(f);
+  assert_true(strlen(line) < 400);
+  assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+  assert_non_null(strstr(line, "\"x?xxx"));
+  assert_non_null(strstr(line, "...\": not a size"));
+}
+
+static void a_node_needs_a_script(void **state) {
+  struct fixture *f = *state;
+  expect_mistake(f, lc_config_finish(&f->config, &f->mistakes),
+                 "--script is missing: lcache --script app.lua (see lcache --help)\n");
+}
+
+static void buffer_memory_grows_with_the_workers_unless_it_is_given(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--script a.lua --workers 64"), 0);
+  assert_int_equal(lc_config_finish(&f->config, &f->mistakes), 0);
+  assert_int_equal(f->config.buffer_memory_bytes, (uint64_t)64 * 2 * (4 << 20));
+}
+
+static void buffer_memory_that_cannot_hold_a_message_a_worker_is_refused(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--script a.lua --workers 2 --buffer-memory 7MB"), 0);
+  assert_int_equal(lc_config_finish(&f->config, &f->mistakes), LC_EINVAL);
+  assert_non_null(strstr(text(f), "use at least 9MB"));
+}
+
+static void help_shows_every_option_that_is_built(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(lc_options_help(&f->mistakes), 0);
+  const char *help = text(f);
+  for (size_t i = 0; i < lc_options_count; i++) {
+    char flag[64];
+    snprintf(flag, sizeof flag, "\n  --%s ", lc_options[i].name);
+    if (lc_options[i].kind == LC_OPTION_UNBUILT)
+      assert_null(strstr(help, flag));
+    else
+      assert_non_null(strstr(help, flag));
+  }
+}
+
+static void no_memory_is_an_error_at_every_allocation(void **state) {
+  (void)state;
+  if (!lc_alloc_faults_built())
+    skip();
+  int code = LC_ENOMEM;
+  for (size_t n = 1; code == LC_ENOMEM; n++) {
+    void *fresh = NULL;
+    setup(&fresh);
+    lc_alloc_fail_at(n);
+    code = flags(fresh, "--script app.lua --memory x --lisen");
+    lc_alloc_fail_at(0);
+    teardown(&fresh);
+    assert_true(n < 50);
+  }
+  assert_int_equal(code, LC_EINVAL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(defaults_are_the_documented_ones),
+      TEST(flags_take_their_value_after_a_space_or_an_equals_sign),
+      TEST(the_last_of_a_flag_given_twice_counts),
+      TEST(http_can_be_off),
+      TEST(the_environment_sets_what_no_flag_sets),
+      TEST(the_script_sets_what_neither_flag_nor_environment_sets),
+      TEST(an_empty_variable_counts_as_none),
+      TEST(other_variables_are_left_alone),
+      TEST(wrong_flags_are_named_in_full),
+      TEST(a_wrong_address_says_why),
+      TEST(a_wrong_variable_is_named_in_full),
+      TEST(a_variable_of_an_unbuilt_feature_is_refused),
+      TEST(a_wrong_variable_is_told_even_where_a_flag_wins),
+      TEST(a_wrong_field_names_file_and_line),
+      TEST(an_unknown_field_gets_the_nearest_name),
+      TEST(a_field_spelled_like_a_flag_is_unknown),
+      TEST(the_script_cannot_set_its_own_path_nor_check),
+      TEST(control_bytes_and_long_words_do_not_break_the_line),
+      TEST(a_node_needs_a_script),
+      TEST(buffer_memory_grows_with_the_workers_unless_it_is_given),
+      TEST(buffer_memory_that_cannot_hold_a_message_a_worker_is_refused),
+      TEST(help_shows_every_option_that_is_built),
+      TEST(no_memory_is_an_error_at_every_allocation),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,276 @@
+local t = require "lcache.testing"
+local lcache = require "lcache"
+
+-- Plain Lua 5.1 cannot yield across pcall, so the fake cannot tell there what the server would refuse.
+local can_yield = coroutine.wrap(function() return pcall(coroutine.yield, true) end)()
+
+describe("lcache.testing", function()
+  before_each(t.reset)
+
+  local function fetch(url)
+    return function()
+      local reply, err = lcache.http.get(url)
+      return reply and reply.body, err
+    end
+  end
+
+  -- luassert's error_matches drops the file and line.
+  local function message_of(misuse, ...)
+    local _, message = pcall(misuse, ...)
+    return message
+  end
+
+  describe("run", function()
+    it("gives the getter the key and a context", function()
+      local key, group, context_key
+      t.run(function(k, ctx) key, group, context_key = k, ctx.group, ctx.key end, "7", { group = "scores" })
+      assert.same({ "7", "scores", "7" }, { key, group, context_key })
+    end)
+
+    it("gives what the getter returned", function()
+      assert.same({ "v", nil, "60s" }, { t.run(function() return "v", nil, "60s" end, "k") })
+      assert.same({ nil, "down" }, { t.run(function() return nil, "down" end, "k") })
+      assert.same({}, { t.run(function() end, "k") })
+    end)
+
+    it("raises what the getter raised", function()
+      assert.has_error(function() t.run(function() error("oops", 0) end, "k") end, "oops")
+    end)
+
+    it("raises for what the server would not take from a getter", function()
+      local cases = {
+        { "a value must be a string", 7 },
+        { "a value must be a string", {} },
+        { "a message must be a string", nil, {} },
+        { "a value and a message", "v", "down" },
+        { "the ttl \"soon\"", "v", nil, "soon" },
+        { "the ttl %-1", "v", nil, -1 },
+      }
+      for _, case in ipairs(cases) do
+        local ok, message = pcall(t.run, function() return case[2], case[3], case[4] end, "k")
+        assert.is_false(ok)
+        assert.matches(case[1], message)
+      end
+    end)
+
+    it("refuses a getter that yields by itself", function()
+      assert.error_matches(function() t.run(function() coroutine.yield(1) end, "k") end, "yielded by itself")
+    end)
+
+    it("refuses a wait where Lua cannot wait", function()
+      if not can_yield then return end
+      local function getter()
+        return (("x"):gsub("x", function() return lcache.http.get("http://x/1").body end))
+      end
+      t.http{ ["GET http://x/1"] = { body = "v" } }
+      assert.error_matches(function() t.run(getter, "k") end, "attempt to yield")
+    end)
+
+    it("lets the getter catch errors around a wait", function()
+      t.http{ ["GET http://x/1"] = { body = "v" } }
+      local value = t.run(function()
+        local _, reply = pcall(lcache.http.get, "http://x/1")
+        return reply.body
+      end, "k")
+      assert.equal("v", value)
+    end)
+
+    it("is as good as new after an error", function()
+      pcall(t.run, error, "k")
+      assert.error_matches(function() lcache.sleep(1) end, "only while a getter runs")
+      assert.equal("v", (t.run(function() return "v" end, "k")))
+    end)
+
+    it("blames misuse on the line that calls it", function()
+      local cases = {
+        { "the getter must be a function, got \"getter\"", "getter", "k" },
+        { "the key must be a string, got 7", print, 7 },
+        { "timeout must be .*, got \"soon\"", print, "k", { timeout = "soon" } },
+      }
+      for _, case in ipairs(cases) do
+        local message = message_of(function() t.run(case[2], case[3], case[4]) end)
+        assert.matches("testing_spec.lua:%d+: t.run: " .. case[1], message)
+      end
+    end)
+  end)
+
+  describe("http", function()
+    it("answers with status 200, no headers and an empty body unless told otherwise", function()
+      t.http{ ["GET http://x/1"] = {} }
+      local reply
+      t.run(function() reply = lcache.http.get("http://x/1") end, "k")
+      assert.same({ status = 200, headers = {}, body = "" }, reply)
+    end)
+
+    it("gives headers by their names in lower case", function()
+      t.http{ ["GET http://x/1"] = { headers = { ["Content-Type"] = "text/plain" } } }
+      local reply
+      t.run(function() reply = lcache.http.get("http://x/1") end, "k")
+      assert.equal("text/plain", reply.headers["content-type"])
+    end)
+
+    it("gives a table's answer every time, and a list's one after the other", function()
+      t.http{ ["GET http://x/1"] = { body = "a" }, ["GET http://x/2"] = { { body = "b" }, { error = "reset" } } }
+      assert.same({ "a" }, { t.run(fetch("http://x/1"), "k") })
+      assert.same({ "a" }, { t.run(fetch("http://x/1"), "k") })
+      assert.same({ "b" }, { t.run(fetch("http://x/2"), "k") })
+      assert.same({ nil, "reset" }, { t.run(fetch("http://x/2"), "k") })
+      assert.error_matches(function() t.run(fetch("http://x/2"), "k") end, "requested 3 times, but has 2 answers")
+    end)
+
+    it("asks a function, which sees the request", function()
+      t.http{
+        ["POST http://x/find"] = function(request)
+          return { body = request.body .. request.headers.accept }
+        end,
+      }
+      local value = t.run(function()
+        local request = { method = "POST", url = "http://x/find", body = "q", headers = { accept = "json" } }
+        return lcache.http.request(request).body
+      end, "k")
+      assert.equal("qjson", value)
+    end)
+
+    it("raises for a request without a can, and says which there are", function()
+      t.http{ ["GET http://x/1"] = {} }
+      assert.error_matches(function() t.run(fetch("http://x/2"), "k") end,
+        "no canned answer for GET http://x/2; there are: GET http://x/1")
+    end)
+
+    it("raises for a request without a can even when the getter catches errors", function()
+      local function getter()
+        pcall(lcache.http.get, "http://x/2")
+        return "v"
+      end
+      assert.error_matches(function() t.run(getter, "k") end, "no canned answer for GET http://x/2")
+    end)
+
+    it("records requests", function()
+      t.http{ ["GET http://x/1"] = {} }
+      t.run(function() lcache.http.get("http://x/1", { headers = { a = "b" }, timeout = 2 }) end, "k")
+      assert.same({ { method = "GET", url = "http://x/1", headers = { a = "b" }, timeout = 2 } }, t.requests())
+    end)
+
+    it("refuses cans that cannot be meant", function()
+      assert.error_matches(function() t.http{ ["http://x/1"] = {} } end, 'a can is named "METHOD URL"')
+      assert.error_matches(function() t.http{ ["GET http://x/1"] = "body" } end, "must be an answer, a list")
+    end)
+
+    it("escapes all but what RFC 3986 leaves unreserved", function()
+      assert.equal("aZ09-._~%2F%20%00%FF", lcache.http.escape("aZ09-._~/ \0\255"))
+    end)
+
+    it("cannot be used outside a getter, as in the server", function()
+      local message = message_of(function() lcache.http.get("http://x/1") end)
+      assert.matches("testing_spec.lua:%d+: .*only while a getter", message)
+    end)
+  end)
+
+  describe("check", function()
+    it("passes when every can was used", function()
+      t.http{ ["GET http://x/1"] = {} }
+      t.run(fetch("http://x/1"), "k")
+      t.check()
+      assert.same({}, t.unused())
+    end)
+
+    it("raises for cans that were not, also for a list's last answer", function()
+      t.http{ ["GET http://x/1"] = {}, ["GET http://x/2"] = { {}, {} } }
+      t.run(fetch("http://x/2"), "k")
+      assert.same({ "GET http://x/1", "GET http://x/2" }, t.unused())
+      assert.error_matches(t.check, "never requested: GET http://x/1, GET http://x/2")
+    end)
+  end)
+
+  describe("time", function()
+    it("is the fake's own: sleep records and moves it", function()
+      local before, after
+      t.run(function(_, ctx)
+        before = ctx:remaining()
+        lcache.sleep(1.5)
+        after = ctx:remaining()
+      end, "k", { timeout = 4 })
+      assert.same({ 4, 2.5 }, { before, after })
+      assert.same({ 1.5 }, t.sleeps())
+      assert.equal(1.5, t.now())
+    end)
+
+    it("ends a load whose time is up, and the getter runs no further", function()
+      local ran_on = false
+      local value, err = t.run(function()
+        lcache.sleep(6)
+        ran_on = true
+        return "late"
+      end, "k")
+      assert.is_nil(value)
+      assert.equal("timed out after 5 s", err)
+      assert.is_false(ran_on)
+    end)
+
+    it("ends a load even when the getter catches errors", function()
+      local value, err = t.run(function()
+        pcall(lcache.sleep, 6)
+        lcache.sleep(1)
+        return "late"
+      end, "k")
+      assert.is_nil(value)
+      assert.equal("timed out after 5 s", err)
+    end)
+
+    it("passes while a slow source answers", function()
+      t.http{ ["GET http://x/1"] = { body = "v", delay = 2 } }
+      assert.same({ "v" }, { t.run(fetch("http://x/1"), "k") })
+      assert.equal(2, t.now())
+    end)
+
+    it("ends a request at its own timeout", function()
+      t.http{ ["GET http://x/1"] = { body = "v", delay = 2 } }
+      local reply, err
+      t.run(function() reply, err = lcache.http.get("http://x/1", { timeout = "500ms" }) end, "k")
+      assert.is_nil(reply)
+      assert.matches("timed out", err)
+      assert.equal(0.5, t.now())
+    end)
+  end)
+
+  describe("the rest of lcache", function()
+    it("gets from canned groups", function()
+      t.groups{ teams = { ["1"] = "Foxes", ["2"] = function(key) return nil, "down " .. key end } }
+      local function getter(key) return lcache.get("teams", key) end
+      assert.same({ "Foxes" }, { t.run(getter, "1") })
+      assert.same({ nil, "down 2" }, { t.run(getter, "2") })
+      assert.same({}, { t.run(getter, "3") })
+      assert.error_matches(function() t.run(function() return lcache.get("players", "1") end, "k") end,
+        'no canned group "players"; there are: teams')
+    end)
+
+    it("gives canned secrets, and nil for others", function()
+      t.secrets{ TOKEN = "abc" }
+      assert.equal("abc", lcache.secret("TOKEN"))
+      assert.is_nil(lcache.secret("OTHER"))
+    end)
+
+    it("records logs", function()
+      lcache.log.warn("slow")
+      lcache.log.info("fine")
+      assert.same({ { level = "warn", message = "slow" }, { level = "info", message = "fine" } }, t.log())
+    end)
+
+    it("records what a script declares", function()
+      local options = { getter = print, ttl = "60s" }
+      lcache.group("scores", options)
+      lcache.configure{ workers = 2 }
+      assert.equal(options, t.declared().scores)
+      assert.same({ workers = 2 }, t.configuration())
+    end)
+
+    it("forgets everything on reset", function()
+      t.http{ ["GET http://x/1"] = {} }
+      t.secrets{ TOKEN = "abc" }
+      lcache.log.info("fine")
+      t.reset()
+      assert.same({ {}, {}, {}, 0 }, { t.unused(), t.log(), t.requests(), t.now() })
+      assert.is_nil(lcache.secret("TOKEN"))
+    end)
+  end)
+end)

@@ -1,0 +1,104 @@
+#include "app/node_internal.h"
+#include "base/clock.h"
+
+/* What a stop waits for cut connections, and for workers to close, before it gives a worker up. */
+#define GRACE_MS 2000u
+
+/*
+ * A stop goes through phases, each a step that all workers take on their own threads; the last worker to end a step
+ * wakes the main thread, which begins the next.
+ *   draining  connections end when their requests have; after the drain timeout they are cut
+ *   settling  twice round the mailboxes: results that were on their way to another worker arrive
+ *   closing   server, script and fetcher of each worker
+ *   stopped   threads joined
+ */
+static void begin_step(struct lc_node *node, enum lc_node_phase phase, void (*run)(struct lc_task *)) {
+  node->phase = phase;
+  atomic_store(&node->pending, node->running);
+  for (unsigned i = 0; i < node->running; i++) {
+    node->state[i].step.run = run;
+    lc_worker_post(node->workers[i], &node->state[i].step);
+  }
+  if (node->running == 0)
+    lc_node_advance(node);
+}
+
+static void log_stuck(struct lc_node *node) {
+  for (unsigned i = 0; i < node->running; i++) {
+    uint64_t still_ms = lc_clock_ms() - atomic_load(&node->state[i].beat_ms);
+    if (still_ms > GRACE_MS / 2)
+      lc_log_event(node->log, LC_LOG_ERROR, "worker given up: it does not end", LC_F_INT("worker", i),
+                   LC_F_INT("still_ms", still_ms));
+  }
+}
+
+static void on_deadline(uv_timer_t *timer) {
+  struct lc_node *node = timer->data;
+  if (node->cut || node->phase != LC_NODE_DRAINING) {
+    node->stuck = true;
+    log_stuck(node);
+    uv_stop(&node->loop);
+    return;
+  }
+  node->cut = true;
+  lc_groups_drain(node->groups);
+  for (unsigned i = 0; i < node->running; i++) {
+    node->state[i].cut.run = lc_node_worker_cut;
+    lc_worker_post(node->workers[i], &node->state[i].cut);
+  }
+  uv_timer_start(timer, on_deadline, GRACE_MS, 0);
+}
+
+static void begin_drain(struct lc_node *node, uint64_t timeout_ms) {
+  if (node->services)
+    lc_services_set_serving(node->services, false);
+  if (node->listener)
+    lc_listener_stop(node->listener);
+  uv_timer_start(&node->deadline, on_deadline, timeout_ms, 0);
+  begin_step(node, LC_NODE_DRAINING, lc_node_worker_drain);
+}
+
+static void join(struct lc_node *node) {
+  uv_timer_stop(&node->deadline);
+  for (unsigned i = 0; i < node->running; i++)
+    lc_worker_stop(node->workers[i]);
+  for (unsigned i = 0; i < node->running; i++)
+    lc_worker_join(node->workers[i]);
+  node->running = 0;
+  node->phase = LC_NODE_STOPPED;
+  uv_stop(&node->loop);
+}
+
+void lc_node_advance(struct lc_node *node) {
+  if (node->phase == LC_NODE_SERVING) {
+    if (atomic_load(&node->stop_asked)) {
+      lc_log_event(node->log, LC_LOG_INFO, "draining", LC_F_INT("timeout_ms", node->setup->config.drain_timeout_ms));
+      begin_drain(node, node->setup->config.drain_timeout_ms);
+    }
+    return;
+  }
+  if (atomic_load(&node->pending) > 0)
+    return;
+  switch (node->phase) {
+  case LC_NODE_DRAINING:
+    uv_timer_start(&node->deadline, on_deadline, GRACE_MS, 0);
+    begin_step(node, LC_NODE_SETTLING, lc_node_worker_settle);
+    break;
+  case LC_NODE_SETTLING:
+    if (++node->settled < 2)
+      begin_step(node, LC_NODE_SETTLING, lc_node_worker_settle);
+    else
+      begin_step(node, LC_NODE_CLOSING, lc_node_worker_close);
+    break;
+  case LC_NODE_CLOSING:
+    join(node);
+    break;
+  default:
+    break;
+  }
+}
+
+void lc_node_stop_now(struct lc_node *node) {
+  if (node->phase == LC_NODE_SERVING)
+    begin_drain(node, 0);
+}

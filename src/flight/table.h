@@ -1,0 +1,62 @@
+#ifndef LC_FLIGHT_TABLE_H
+#define LC_FLIGHT_TABLE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "flight/flight.h"
+
+/* Inside flight/ only: the shards, their hash tables, and who waits for whom. */
+
+struct lc_flight_shard {
+  _Alignas(64) pthread_mutex_t lock;
+  struct lc_flight_table *table;
+  struct lc_flight **buckets;
+  size_t mask;    /* buckets - 1 */
+  size_t listed;  /* flights that a join can find */
+  size_t flights; /* in progress, listed or detached */
+  size_t waiters;
+};
+
+struct lc_flight_table {
+  pthread_mutex_t nest; /* guards every flight's waits_for; taken after a shard's lock */
+  size_t mask;          /* shards - 1 */
+  void *block;          /* what the aligned shards were cut from */
+  struct lc_flight_shard *shards;
+};
+
+struct lc_flight {
+  struct lc_flight *next; /* in its bucket, while listed */
+  struct lc_flight_shard *shard;
+  uint64_t hash;
+  struct lc_list waiters;
+  size_t waiter_count;
+  atomic_uint refs;
+  unsigned depth;              /* ancestors when it began */
+  bool listed;                 /* not detached, not over */
+  bool has_nested;             /* some waiter had a parent */
+  struct lc_flight *waits_for; /* what its load waits for now: one at most, a load is sequential; under nest */
+  void (*owner_fini)(void *owner);
+  size_t owner_size, group_len, key_len;
+};
+
+static inline struct lc_flight_shard *lc_flight_shard_of(struct lc_flight_table *table, uint64_t hash) {
+  return &table->shards[(hash >> 40) & table->mask];
+}
+
+/* With the shard's lock held. */
+struct lc_flight *lc_flight_find(struct lc_flight_shard *shard, struct lc_slice group, struct lc_slice key,
+                                 uint64_t hash);
+void lc_flight_list(struct lc_flight_shard *shard, struct lc_flight *flight);
+void lc_flight_unlist(struct lc_flight_shard *shard, struct lc_flight *flight); /* harmless if it isn't listed */
+
+/*
+ * May `join->parent` wait for the key, whose present flight is `found` (NULL if none)? 0, and with `enter` it waits for
+ * `found` from now on; or LC_EINVAL with a message. Check and entry are one step: two loads that turn to each other at
+ * the same time can't both pass.
+ */
+int lc_nest_check(struct lc_flight_table *table, const struct lc_flight_join *join, struct lc_flight *found, bool enter,
+                  struct lc_err *err);
+void lc_nest_set(struct lc_flight_table *table, struct lc_flight *parent, struct lc_flight *waits_for);
+
+#endif

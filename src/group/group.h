@@ -1,0 +1,158 @@
+#ifndef LC_GROUP_GROUP_H
+#define LC_GROUP_GROUP_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/slice.h"
+#include "base/task.h"
+#include "flight/flight.h"
+#include "group/exec.h"
+#include "group/loader.h"
+#include "store/store.h"
+
+/*
+ * The domain: named groups, and Get, Set and Delete of their keys. get.c is the file to read first. It knows neither
+ * Lua nor sockets nor loops; it reaches them by loader.h and exec.h (and other nodes, later, by peer.h).
+ */
+
+#define LC_GROUP_NAME_MAX 255u
+#define LC_TTL_GROUP 0 /* lc_group_set: the group's TTL */
+#define LC_TTL_NEVER (-1)
+
+/* A group as the script declares it. Strings are copied. */
+struct lc_group_options {
+  const char *name;
+  uint64_t limit_bytes; /* 0: shares what the capped groups leave */
+  uint64_t ttl_ms;      /* 0: never expires */
+  uint64_t timeout_ms;  /* of one load */
+  enum lc_policy policy;
+  size_t max_key;   /* bytes, 1 to LC_KEY_MAX */
+  size_t max_value; /* bytes; 0: the message limit and a quarter of the budget, whichever is less */
+  size_t max_loads; /* loads at a time; one more is refused with LC_EEXHAUSTED */
+  bool wants_evict; /* the loader's `evicted` is called */
+};
+
+/* The defaults of the design: no cap, no TTL, 5 s, lru2, 4 KiB keys, 10,000 loads. */
+void lc_group_options_init(struct lc_group_options *options);
+
+struct lc_groups_config {
+  const struct lc_group_options *options;
+  size_t count;
+  uint64_t memory_bytes; /* of all groups together */
+  uint64_t max_message_bytes;
+  const struct lc_exec *exec;     /* borrowed */
+  const struct lc_loader *loader; /* borrowed */
+  struct lc_log *log;             /* borrowed, may be NULL */
+};
+
+struct lc_groups; /* all groups of a node; the index of a group is its place in the options */
+struct lc_group;
+
+/*
+ * 0, LC_ENOMEM, or LC_EINVAL with a message: a name twice, an empty or long name, caps that add up to more than
+ * memory_bytes, nothing left for the groups without a cap, a max_value over a quarter of the group's bytes.
+ */
+int lc_groups_create(const struct lc_groups_config *config, struct lc_groups **groups, struct lc_err *err);
+
+/* After the workers have stopped; no Get may be pending. NULL is fine. */
+void lc_groups_destroy(struct lc_groups *groups);
+
+size_t lc_groups_count(const struct lc_groups *groups);
+struct lc_group *lc_groups_at(struct lc_groups *groups, size_t index);
+struct lc_group *lc_groups_find(struct lc_groups *groups, struct lc_slice name); /* NULL if unknown */
+const char *lc_group_name(const struct lc_group *group);
+size_t lc_group_max_key(const struct lc_group *group);
+size_t lc_group_max_value(const struct lc_group *group);
+
+/* Refuse new loads with LC_EUNAVAILABLE "draining" from now on; hits and loads in progress go on. Any thread. */
+void lc_groups_drain(struct lc_groups *groups);
+
+/* Flights in progress, for a stop that waits for them. Any thread. */
+size_t lc_groups_flights(struct lc_groups *groups);
+
+/* Removes expired items in a bounded slice; called every 100 ms or so on each worker for its share of the groups. */
+void lc_groups_sweep(struct lc_groups *groups, unsigned worker);
+
+/* How a Get was served; the numbers are the wire's. */
+enum lc_from { LC_FROM_UNSPECIFIED, LC_FROM_STORE, LC_FROM_MIRROR, LC_FROM_PEER, LC_FROM_SOURCE, LC_FROM_STALE };
+
+/* One Get. Lives in the caller's object until it is over; zero it, then fill the first part. */
+struct lc_get {
+  struct lc_slice group, key; /* valid until the Get is over */
+  unsigned worker;            /* the calling one */
+  bool only_if_cached;
+  bool refresh;           /* load anew even if there is a copy or a load: the value's load begins after this call */
+  struct lc_load *parent; /* the load whose getter asks; NULL for a client */
+  void (*done)(struct lc_get *get);
+
+  /* The result, valid when the Get is over, until lc_get_fini. */
+  int code; /* LC_OK or a negative LC_E… */
+  enum lc_from from;
+  int64_t ttl_ms;       /* as on the wire: 0 no expiry */
+  struct lc_item *item; /* on LC_OK; the get's reference */
+  const char *message;  /* NUL-terminated, for a client; "" on LC_OK; never NULL when over */
+
+  struct lc_flight_waiter waiter; /* the rest is private */
+  struct lc_task task;
+  struct lc_group *in_group;
+  uint64_t hash;
+  struct lc_flight *shared; /* keeps a message alive that all waiters share */
+  char *text;               /* a message of this Get's own */
+};
+
+/*
+ * Starts a Get. Returns LC_PENDING, and get->done is called once, later, on this worker, never before it returns; or
+ * the result's code, which is also in get->code, and done is never called. A hit is such a result, so are bad
+ * arguments and a getter that returned without waiting. Deadlines of the caller's own: lc_get_cancel.
+ */
+int lc_group_get(struct lc_groups *groups, struct lc_get *get);
+
+/*
+ * The caller of a pending Get gives up. True: the Get is over (code LC_ECANCELLED), done won't be called. False: the
+ * result is on its way and done will be called; the object must live until then. On the Get's worker only.
+ */
+bool lc_get_cancel(struct lc_groups *groups, struct lc_get *get);
+
+/* Drops what a Get that is over holds (item, message). Needed after every lc_group_get. */
+void lc_get_fini(struct lc_get *get);
+
+struct lc_write {
+  struct lc_slice group, key;
+  unsigned worker;
+  struct lc_slice value; /* Set: copied */
+  int64_t ttl_ms;        /* Set: LC_TTL_GROUP, LC_TTL_NEVER, or milliseconds */
+  bool deleted;          /* Delete's result: an unexpired item was there */
+};
+
+/*
+ * Final when they return: the key's flight is detached, and a Get that begins later on any worker sees the write.
+ * 0, or LC_ENOTFOUND (unknown group), LC_EINVAL (empty or long key, bad ttl), LC_ETOOBIG (value over its limit; the
+ * old value is removed), LC_ENOMEM; `err` says what in a client's words.
+ */
+int lc_group_set(struct lc_groups *groups, const struct lc_write *write, struct lc_err *err);
+int lc_group_delete(struct lc_groups *groups, struct lc_write *write, struct lc_err *err);
+
+/* Counters of a group, summed over workers; monotonic but for the first five. */
+struct lc_group_stats {
+  struct lc_store_stats store;
+  uint64_t limit_bytes; /* of its budget, shared or own */
+  uint64_t pool_used_bytes;
+  uint64_t flights, waiters;   /* now; flights of this group, waiters of all */
+  uint64_t gets, hits, misses; /* gets = hits + misses; without those whose arguments are wrong */
+  uint64_t coalesced;          /* misses that joined a load in progress */
+  uint64_t loads;              /* started */
+  uint64_t load_errors; /* loads that failed, timeouts included, without those for which nobody waited any more */
+  uint64_t not_found, timeouts;
+  uint64_t sets, deletes; /* applied */
+  uint64_t refused;       /* too many loads, draining, values over a limit */
+  uint64_t evict_dropped; /* evictions that the loader did not hear of: its queue was full */
+};
+void lc_group_stats(struct lc_groups *groups, size_t index, struct lc_group_stats *stats);
+
+/* Requests that each worker answered from its own: gets + sets + deletes. For the spread over workers. */
+uint64_t lc_groups_worker_requests(struct lc_groups *groups, unsigned worker);
+
+#endif

@@ -1,0 +1,146 @@
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "script/internal.h"
+
+#define LC_SCRIPT_LINES_A_SECOND 100
+#define LC_SCRIPT_LOG_FIELDS 16
+
+bool lc_rate_take(struct lc_script *script, struct lc_script_rate *rate) {
+  uint64_t second = lc_clock_ms() / 1000;
+  if (second != rate->second) {
+    unsigned dropped = rate->dropped;
+    *rate = (struct lc_script_rate){.second = second};
+    if (dropped) lc_log_event(script->log, LC_LOG_WARN, "script lines dropped", LC_F_INT("lines", dropped));
+  }
+  if (rate->lines++ < LC_SCRIPT_LINES_A_SECOND) return true;
+  rate->dropped++;
+  return false;
+}
+
+void lc_script_log_failure(struct lc_script *script, const char *event, struct lc_slice group, struct lc_slice key,
+                           const char *error, const char *traceback) {
+  if (!lc_log_enabled(script->log, LC_LOG_WARN) || !lc_rate_take(script, &script->failure_rate)) return;
+  if (traceback) {
+    lc_log_event(script->log, LC_LOG_WARN, event, LC_F_TEXT("group", group), LC_F_KEY(key), LC_F_STR("error", error),
+                 LC_F_STR("traceback", traceback));
+  } else {
+    lc_log_event(script->log, LC_LOG_WARN, event, LC_F_TEXT("group", group), LC_F_KEY(key), LC_F_STR("error", error));
+  }
+}
+
+/* Every worker runs the script, and a describing state did before: one of them is enough to log what it says then. */
+static bool wanted(struct lc_script *script, enum lc_log_level level) {
+  if (!lc_log_enabled(script->log, level)) return false;
+  if (script->loading && (!script->worker || lc_worker_index(script->worker) != 0)) return false;
+  return lc_rate_take(script, &script->log_rate);
+}
+
+static bool name_ok(const char *name) {
+  return *name && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == strlen(name);
+}
+
+static struct lc_slice slice_at(lua_State *L, int idx) {
+  size_t len;
+  const char *text = lua_tolstring(L, idx, &len);
+  return lc_slice_of(text, len);
+}
+
+/* Text that stays where it is: `numbers` has room for one formatted number. */
+static bool read_field(lua_State *L, int idx, struct lc_log_field *field, char number[32]) {
+  switch (lua_type(L, idx)) {
+  case LUA_TSTRING:
+    *field = LC_F_TEXT(NULL, slice_at(L, idx));
+    return true;
+  case LUA_TBOOLEAN:
+    *field = LC_F_STR(NULL, lua_toboolean(L, idx) ? "true" : "false");
+    return true;
+  case LUA_TNUMBER:
+    snprintf(number, 32, "%.14g", lua_tonumber(L, idx));
+    *field = LC_F_STR(NULL, number);
+    if (fabs(lua_tonumber(L, idx)) < 1e15 && floor(lua_tonumber(L, idx)) == lua_tonumber(L, idx))
+      *field = LC_F_INT(NULL, lua_tonumber(L, idx));
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* The names and texts are the table's, which the caller's stack holds. */
+static void read_fields(lua_State *L, int table, struct lc_log_field *fields, char (*numbers)[32]) {
+  size_t n = 1;
+  lua_pushnil(L);
+  while (lua_next(L, table)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+    if (!name_ok(name)) luaL_error(L, "lcache.log: a field's name must be of letters, digits, '_', '.' and '-'");
+    if (n > LC_SCRIPT_LOG_FIELDS) luaL_error(L, "lcache.log: more than %d fields", LC_SCRIPT_LOG_FIELDS);
+    if (!read_field(L, -1, &fields[n], numbers[n - 1]))
+      luaL_error(L, "lcache.log: field %s must be a string, a number or a boolean, got a %s", name, luaL_typename(L, -1));
+    fields[n++].name = name;
+    lua_pop(L, 1);
+  }
+}
+
+static int write_log(lua_State *L, enum lc_log_level level) {
+  struct lc_script *script = lc_script_of(L);
+  struct lc_log_field fields[LC_SCRIPT_LOG_FIELDS + 2] = {{0}};
+  char numbers[LC_SCRIPT_LOG_FIELDS][32];
+  luaL_checkstring(L, 1);
+  fields[0] = LC_F_TEXT("message", slice_at(L, 1));
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    read_fields(L, 2, fields, numbers);
+  }
+  if (wanted(script, level)) lc_log_fields(script->log, level, "script", fields);
+  return 0;
+}
+
+static int log_debug(lua_State *L) {
+  return write_log(L, LC_LOG_DEBUG);
+}
+
+static int log_info(lua_State *L) {
+  return write_log(L, LC_LOG_INFO);
+}
+
+static int log_warn(lua_State *L) {
+  return write_log(L, LC_LOG_WARN);
+}
+
+static int log_error(lua_State *L) {
+  return write_log(L, LC_LOG_ERROR);
+}
+
+int lc_script_print(lua_State *L) {
+  struct lc_script *script = lc_script_of(L);
+  int n = lua_gettop(L);
+  luaL_Buffer b;
+  lua_getglobal(L, "tostring");
+  for (int i = 1; i <= n; i++) {
+    lua_pushvalue(L, n + 1);
+    lua_pushvalue(L, i);
+    lua_call(L, 1, 1);
+    if (lua_type(L, -1) != LUA_TSTRING) return luaL_error(L, "print: tostring gave no string");
+    lua_replace(L, i);
+  }
+  luaL_buffinit(L, &b);
+  for (int i = 1; i <= n; i++) {
+    if (i > 1) luaL_addchar(&b, ' ');
+    lua_pushvalue(L, i);
+    luaL_addvalue(&b);
+  }
+  luaL_pushresult(&b);
+  if (wanted(script, LC_LOG_INFO))
+    lc_log_event(script->log, LC_LOG_INFO, "script", LC_F_TEXT("message", slice_at(L, -1)));
+  return 0;
+}
+
+void lc_bind_log(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"debug", log_debug}, {"info", log_info}, {"warn", log_warn}, {"error", log_error}, {NULL, NULL}};
+  lua_newtable(L);
+  luaL_setfuncs(L, functions, 0);
+  lua_setfield(L, -2, "log");
+}

@@ -1,0 +1,38 @@
+#ifndef LC_STORE_ITEM_H
+#define LC_STORE_ITEM_H
+
+#include "base/slice.h"
+
+/*
+ * One cached value: key, value, version and expiry in one block of memory, immutable once it is shared and counted by
+ * references. The store holds one reference for as long as the item is in it; a reader holds its own, so eviction never
+ * frees bytes in use. Items are created by whoever has the value (a load, a Set) and put into a store, or not.
+ */
+struct lc_item;
+
+#define LC_KEY_MAX 65535u        /* no group's max_key is above this */
+#define LC_VALUE_MAX 0xffffffffu /* nor any max_value above this */
+
+/*
+ * A new item with the bytes copied in; one reference, the caller's. expires_ms is monotonic (lc_clock_ms),
+ * LC_TIME_NEVER for none (times of 2^48 ms and more, 8,900 years, count as none). version 0 asks the store to give one
+ * at put. NULL when memory is out, key.len > LC_KEY_MAX or value.len > LC_VALUE_MAX.
+ */
+struct lc_item *lc_item_create(struct lc_slice key, struct lc_slice value, uint64_t expires_ms, uint64_t version);
+
+struct lc_item *lc_item_ref(struct lc_item *item); /* returns item; any thread */
+void lc_item_unref(struct lc_item *item);          /* frees at the last; any thread; NULL is fine */
+void lc_item_unref_void(void *item);               /* the same, as a release callback */
+
+struct lc_slice lc_item_key(const struct lc_item *item);
+struct lc_slice lc_item_value(const struct lc_item *item);
+uint64_t lc_item_version(const struct lc_item *item);
+uint64_t lc_item_expires_ms(const struct lc_item *item);
+
+/* Milliseconds left at now_ms as the wire has it: 0 means no expiry; an item about to expire gives at least 1. */
+int64_t lc_item_ttl_ms(const struct lc_item *item, uint64_t now_ms);
+
+/* What one such item is charged: key, value, header, its share of the index and the allocator's rounding. */
+size_t lc_item_charge(size_t key_len, size_t value_len);
+
+#endif

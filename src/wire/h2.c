@@ -1,0 +1,245 @@
+#include <assert.h>
+
+#include "wire/h2_internal.h"
+
+/* Rapid resets: a client whose calls time out resets each, and may have many; nghttp2's own default is 1,000 and 33/s.
+ */
+#define RESET_BURST 10000u
+#define RESET_PER_SECOND 1000u
+
+void lc_h2_config_init(struct lc_h2_config *config, bool server) {
+  *config = (struct lc_h2_config){
+      .server = server,
+      .max_streams = 4096,
+      .stream_window = server ? 256u * 1024 : 1024u * 1024,
+      .conn_window = server ? 1024u * 1024 : 16u * 1024 * 1024,
+      .max_header_list = 16u * 1024,
+  };
+}
+
+int lc_h2_error(int nghttp2_error) {
+  switch (nghttp2_error) {
+  case 0:
+    return LC_OK;
+  case NGHTTP2_ERR_NOMEM:
+    return LC_ENOMEM;
+  case NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE:
+    return LC_EEXHAUSTED;
+  case NGHTTP2_ERR_INVALID_ARGUMENT:
+  case NGHTTP2_ERR_INVALID_STATE:
+  case NGHTTP2_ERR_DATA_EXIST:
+    return LC_EINVAL;
+  default:
+    return LC_EPROTO;
+  }
+}
+
+static void *mem_malloc(size_t size, void *pool) {
+  return lc_mempool_alloc(pool, size);
+}
+
+static void mem_free(void *ptr, void *pool) {
+  lc_mempool_free(pool, ptr);
+}
+
+static void *mem_calloc(size_t count, size_t size, void *pool) {
+  return lc_mempool_calloc(pool, count, size);
+}
+
+static void *mem_realloc(void *ptr, size_t size, void *pool) {
+  return lc_mempool_realloc(pool, ptr, size);
+}
+
+struct lc_h2_stream *lc_h2_stream_add(struct lc_h2 *h2, void *object, int32_t id) {
+  struct lc_h2_stream *stream = lc_mempool_alloc(h2->pool, sizeof *stream);
+  if (!stream)
+    return NULL;
+  *stream = (struct lc_h2_stream){.object = object, .id = id};
+  lc_list_push_back(&h2->streams, &stream->node);
+  h2->stream_count++;
+  return stream;
+}
+
+/* nghttp2 knows a stream only once its HEADERS have gone out; a client's newest requests are only in our list. */
+struct lc_h2_stream *lc_h2_find_slow(const struct lc_h2 *h2, int32_t id) {
+  if (h2->destroying)
+    return NULL;
+  struct lc_h2_stream *found = nghttp2_session_get_stream_user_data(h2->session, id);
+  if (found || h2->server)
+    return found;
+  for (struct lc_list *node = h2->streams.prev; node != &h2->streams; node = node->prev) {
+    struct lc_h2_stream *stream = lc_container_of(node, struct lc_h2_stream, node);
+    if (stream->id <= id)
+      return stream->id == id ? stream : NULL;
+  }
+  return NULL;
+}
+
+void lc_h2_stream_drop(struct lc_h2 *h2, struct lc_h2_stream *stream) {
+  lc_list_remove(&stream->node);
+  h2->stream_count--;
+  h2->conn_owed += stream->conn_owed;
+  lc_mempool_free(h2->pool, stream->trailers);
+  lc_mempool_free(h2->pool, stream);
+}
+
+void lc_h2_stream_close(struct lc_h2 *h2, struct lc_h2_stream *stream, uint32_t error_code) {
+  void *object = stream->object;
+  lc_h2_stream_drop(h2, stream);
+  if (h2->handler->on_close)
+    h2->handler->on_close(h2->arg, object, error_code);
+}
+
+static int new_session(struct lc_h2 *h2, const nghttp2_session_callbacks *callbacks, const nghttp2_option *option) {
+  nghttp2_mem mem = {h2->pool, mem_malloc, mem_free, mem_calloc, mem_realloc};
+  if (h2->server)
+    return nghttp2_session_server_new3(&h2->session, callbacks, h2, option, &mem);
+  return nghttp2_session_client_new3(&h2->session, callbacks, h2, option, &mem);
+}
+
+static void set_options(nghttp2_option *option) {
+  /* Windows open again through lc_h2_consumed or the batching in h2_recv.c. */
+  nghttp2_option_set_no_auto_window_update(option, 1);
+  nghttp2_option_set_no_closed_streams(option, 1);
+  nghttp2_option_set_stream_reset_rate_limit(option, RESET_BURST, RESET_PER_SECOND);
+}
+
+static int open_session(struct lc_h2 *h2) {
+  nghttp2_session_callbacks *callbacks = NULL;
+  nghttp2_option *option = NULL;
+  int rc = nghttp2_session_callbacks_new(&callbacks);
+  if (rc == 0)
+    rc = nghttp2_option_new(&option);
+  if (rc == 0) {
+    set_options(option);
+    lc_h2_recv_callbacks(callbacks);
+    lc_h2_send_callbacks(callbacks);
+    rc = new_session(h2, callbacks, option);
+  }
+  nghttp2_option_del(option);
+  nghttp2_session_callbacks_del(callbacks);
+  return rc;
+}
+
+static int queue_settings(struct lc_h2 *h2, const struct lc_h2_config *config) {
+  nghttp2_settings_entry entries[] = {
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, config->max_streams},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, config->stream_window},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, config->max_header_list},
+      /* A server sends replies in the order in which they are ready: no tree to keep. */
+      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+      {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+  };
+  size_t count = sizeof entries / sizeof *entries - (config->server ? 1 : 0);
+  int rc = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, entries, count);
+  if (rc != 0)
+    return rc;
+  return nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0, (int32_t)config->conn_window);
+}
+
+int lc_h2_create(const struct lc_h2_config *config, struct lc_h2 **out) {
+  assert(config->conn_window <= INT32_MAX && config->stream_window <= INT32_MAX && config->handler->on_begin);
+  struct lc_h2 *h2 = lc_mempool_calloc(config->pool, 1, sizeof *h2);
+  if (!h2)
+    return LC_ENOMEM;
+  h2->pool = config->pool;
+  h2->handler = config->handler;
+  h2->arg = config->arg;
+  h2->server = config->server;
+  h2->stream_window = config->stream_window;
+  h2->conn_window = config->conn_window;
+  h2->max_header_list = config->max_header_list;
+  lc_list_init(&h2->streams);
+  lc_h2_flood_init(&h2->flood);
+  int rc = open_session(h2);
+  if (rc == 0)
+    rc = queue_settings(h2, config);
+  if (rc != 0) {
+    lc_h2_destroy(h2);
+    return lc_h2_error(rc);
+  }
+  *out = h2;
+  return 0;
+}
+
+void lc_h2_destroy(struct lc_h2 *h2) {
+  if (!h2)
+    return;
+  assert(!h2->in_call);
+  h2->destroying = true;
+  while (!lc_list_empty(&h2->streams)) {
+    struct lc_h2_stream *stream = lc_container_of(h2->streams.next, struct lc_h2_stream, node);
+    lc_h2_stream_close(h2, stream, LC_H2_CANCEL);
+  }
+  nghttp2_session_del(h2->session);
+  lc_mempool_free(h2->pool, h2);
+}
+
+void lc_h2_set_now(struct lc_h2 *h2, uint64_t now_ms) {
+  if (h2->flood.filled_ms == 0)
+    h2->flood.filled_ms = now_ms;
+  h2->flood.now_ms = now_ms;
+}
+
+int lc_h2_recv(struct lc_h2 *h2, const uint8_t *data, size_t len) {
+  assert(!h2->in_call);
+  h2->in_call = true;
+  ssize_t taken = nghttp2_session_mem_recv(h2->session, data, len);
+  h2->in_call = false;
+  if (taken == NGHTTP2_ERR_NOMEM)
+    return LC_ENOMEM;
+  if (taken < 0 || h2->flooded)
+    return LC_EPROTO;
+  return lc_h2_give_back(h2);
+}
+
+int lc_h2_pull(struct lc_h2 *h2, struct lc_outq *out, size_t limit) {
+  assert(!h2->in_call);
+  h2->in_call = true;
+  h2->out = out;
+  h2->out_limit = limit;
+  h2->pull_failed = false;
+  int rc = 0;
+  while (rc == 0 && out->bytes < limit) {
+    const uint8_t *frame;
+    ssize_t len = nghttp2_session_mem_send(h2->session, &frame);
+    if (len <= 0) {
+      rc = len < 0 || h2->pull_failed ? LC_ENOMEM : 0;
+      break;
+    }
+    rc = lc_outq_append(out, frame, (size_t)len);
+  }
+  h2->out = NULL;
+  h2->in_call = false;
+  return rc;
+}
+
+bool lc_h2_wants_write(const struct lc_h2 *h2) {
+  return nghttp2_session_want_write(h2->session) != 0;
+}
+
+bool lc_h2_alive(const struct lc_h2 *h2) {
+  return nghttp2_session_want_read(h2->session) != 0 || lc_h2_wants_write(h2);
+}
+
+int lc_h2_ping(struct lc_h2 *h2, const uint8_t opaque[8]) {
+  return lc_h2_error(nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, opaque));
+}
+
+int lc_h2_goaway(struct lc_h2 *h2, bool final) {
+  static const uint8_t opaque[8] = "lc_drain";
+  if (!final) {
+    int rc = nghttp2_submit_shutdown_notice(h2->session);
+    return rc != 0 ? lc_h2_error(rc) : lc_h2_ping(h2, opaque);
+  }
+  int32_t last = nghttp2_session_get_last_proc_stream_id(h2->session);
+  return lc_h2_error(nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0));
+}
+
+void lc_h2_manual_window(struct lc_h2 *h2, bool manual) {
+  h2->manual_window = manual;
+}
+
+size_t lc_h2_streams(const struct lc_h2 *h2) {
+  return h2->stream_count;
+}

@@ -1,0 +1,91 @@
+#ifndef LC_WIRE_H2_INTERNAL_H
+#define LC_WIRE_H2_INTERNAL_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "base/list.h"
+#include "wire/h2.h"
+
+/*
+ * Shared by the h2_*.c files only:
+ *   h2.c        the session: create, destroy, recv, pull, goaway
+ *   h2_recv.c   nghttp2's callbacks for what comes in
+ *   h2_send.c   heads, bodies and trailers on their way out
+ *   h2_flood.c  counts frames that cost us and carry nothing
+ */
+
+/* Trailers wait here, copied, until the body has been sent. */
+struct lc_h2_trailers {
+  size_t count;
+  nghttp2_nv fields[]; /* then their bytes */
+};
+
+struct lc_h2_stream {
+  struct lc_list node; /* in lc_h2.streams */
+  void *object;        /* the owner's */
+  struct lc_h2_trailers *trailers;
+  int32_t id;
+  uint32_t head_bytes; /* of the head being received */
+  size_t owed;         /* received, not yet given back to the stream's window */
+  size_t conn_owed;    /* received in manual mode, not yet given back to the connection's */
+  bool pseudo;         /* the head being received has a pseudo field: it is no trailer */
+  bool remote_ended;
+  bool responded;
+  bool finished; /* the body is complete as queued */
+  bool deferred; /* nghttp2 waits for lc_h2_resume */
+  bool reset;    /* by us: the owner hears on_close only */
+};
+
+struct lc_h2_flood {
+  uint64_t now_ms, filled_ms;
+  uint32_t tokens;
+};
+
+struct lc_h2 {
+  nghttp2_session *session;
+  struct lc_mempool *pool;
+  const struct lc_h2_handler *handler;
+  void *arg;
+  struct lc_list streams; /* oldest first, so by rising id */
+  size_t stream_count;
+  struct lc_outq *out; /* of the pull in progress */
+  size_t out_limit;
+  size_t conn_owed; /* received, not yet given back to the connection's window */
+  uint32_t stream_window, conn_window, max_header_list;
+  struct lc_h2_flood flood;
+  bool server;
+  bool manual_window;
+  bool flooded;
+  bool pull_failed;
+  bool in_call; /* inside recv or pull; for assertions */
+  bool destroying;
+};
+
+struct lc_h2_stream *lc_h2_find_slow(const struct lc_h2 *h2, int32_t id);
+
+/* NULL: unknown, closed or refused. Most calls are about the stream that began last. */
+static inline struct lc_h2_stream *lc_h2_find(const struct lc_h2 *h2, int32_t id) {
+  if (lc_list_empty(&h2->streams))
+    return NULL;
+  struct lc_h2_stream *last = lc_container_of(h2->streams.prev, struct lc_h2_stream, node);
+  return last->id == id ? last : lc_h2_find_slow(h2, id);
+}
+
+struct lc_h2_stream *lc_h2_stream_add(struct lc_h2 *h2, void *object, int32_t id); /* NULL: no memory */
+void lc_h2_stream_drop(struct lc_h2 *h2, struct lc_h2_stream *stream);             /* tells nobody */
+void lc_h2_stream_close(struct lc_h2 *h2, struct lc_h2_stream *stream, uint32_t error_code);
+
+int lc_h2_error(int nghttp2_error); /* to enum lc_code */
+
+void lc_h2_recv_callbacks(nghttp2_session_callbacks *callbacks);
+void lc_h2_send_callbacks(nghttp2_session_callbacks *callbacks);
+
+int lc_h2_give_back(struct lc_h2 *h2); /* opens the connection's window again, in portions */
+
+void lc_h2_flood_init(struct lc_h2_flood *flood);
+/* A frame's head has come in. False: it is one too many. */
+bool lc_h2_flood_frame(struct lc_h2_flood *flood, const nghttp2_frame_hd *hd);
+bool lc_h2_flood_idle(struct lc_h2_flood *flood);      /* a frame without use came in */
+void lc_h2_flood_data_sent(struct lc_h2_flood *flood); /* a DATA frame went out */
+
+#endif

@@ -1,0 +1,187 @@
+#include <assert.h>
+
+#include "wire/h2_internal.h"
+
+#define FIELDS_MAX 64u
+
+static int to_nv(const struct lc_h2_field *fields, size_t count, nghttp2_nv *nv) {
+  if (count > FIELDS_MAX)
+    return LC_EINVAL;
+  for (size_t i = 0; i < count; i++) {
+    /* nghttp2 doesn't write through these; its struct serves both directions. */
+    nv[i] = (nghttp2_nv){(uint8_t *)(uintptr_t)fields[i].name.ptr, (uint8_t *)(uintptr_t)fields[i].value.ptr,
+                         fields[i].name.len, fields[i].value.len, NGHTTP2_NV_FLAG_NONE};
+  }
+  return 0;
+}
+
+static uint8_t *put(uint8_t *at, uint8_t **field, struct lc_slice bytes) {
+  *field = at;
+  if (bytes.len)
+    memcpy(at, bytes.ptr, bytes.len);
+  return at + bytes.len;
+}
+
+static int keep_trailers(struct lc_h2 *h2, struct lc_h2_stream *stream, const struct lc_h2_field *fields,
+                         size_t count) {
+  if (count > FIELDS_MAX)
+    return LC_EINVAL;
+  size_t bytes = 0;
+  for (size_t i = 0; i < count; i++)
+    bytes += fields[i].name.len + fields[i].value.len;
+  struct lc_h2_trailers *kept = lc_mempool_alloc(h2->pool, sizeof *kept + count * sizeof *kept->fields + bytes);
+  if (!kept)
+    return LC_ENOMEM;
+  kept->count = count;
+  uint8_t *at = (uint8_t *)(kept->fields + count);
+  for (size_t i = 0; i < count; i++) {
+    nghttp2_nv *nv = &kept->fields[i];
+    *nv = (nghttp2_nv){.namelen = fields[i].name.len, .valuelen = fields[i].value.len};
+    at = put(at, &nv->name, fields[i].name);
+    at = put(at, &nv->value, fields[i].value);
+  }
+  stream->trailers = kept;
+  return 0;
+}
+
+static ssize_t end_body(struct lc_h2 *h2, struct lc_h2_stream *stream, size_t n, uint32_t *flags) {
+  *flags |= NGHTTP2_DATA_FLAG_EOF;
+  struct lc_h2_trailers *trailers = stream->trailers;
+  if (!trailers)
+    return (ssize_t)n;
+  *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+  int rc = nghttp2_submit_trailer(h2->session, stream->id, trailers->fields, trailers->count);
+  return rc == 0 ? (ssize_t)n : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+/* How much of the body goes into the next frame. The bytes themselves are taken in send_data: none is copied twice. */
+static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+                         nghttp2_data_source *source, void *arg) {
+  (void)session, (void)id, (void)buf;
+  struct lc_h2 *h2 = arg;
+  struct lc_h2_stream *stream = source->ptr;
+  const struct lc_outq *body = h2->handler->body(h2->arg, stream->object);
+  size_t n = body->bytes < len ? body->bytes : len;
+  if (n == 0 && !stream->finished) {
+    stream->deferred = true;
+    return NGHTTP2_ERR_DEFERRED;
+  }
+  *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+  return stream->finished && n == body->bytes ? end_body(h2, stream, n, flags) : (ssize_t)n;
+}
+
+static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t len,
+                     nghttp2_data_source *source, void *arg) {
+  (void)session, (void)frame;
+  struct lc_h2 *h2 = arg;
+  struct lc_h2_stream *stream = source->ptr;
+  size_t before = h2->out->bytes;
+  int rc = lc_outq_append(h2->out, head, 9);
+  if (rc == 0)
+    rc = lc_outq_move(h2->out, h2->handler->body(h2->arg, stream->object), len);
+  if (rc != 0) {
+    lc_outq_truncate(h2->out, before);
+    h2->pull_failed = true;
+    return NGHTTP2_ERR_WOULDBLOCK;
+  }
+  lc_h2_flood_data_sent(&h2->flood);
+  return h2->out->bytes >= h2->out_limit ? NGHTTP2_ERR_PAUSE : 0;
+}
+
+/* A reply that ends before the request does: tell the client to stop sending (RFC 9113, 8.1). */
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
+  struct lc_h2 *h2 = arg;
+  if (!h2->server || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+      (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
+    return 0;
+  struct lc_h2_stream *stream = lc_h2_find(h2, frame->hd.stream_id);
+  if (!stream || stream->remote_ended)
+    return 0;
+  stream->reset = true;
+  int rc = nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+  return nghttp2_is_fatal(rc) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+void lc_h2_send_callbacks(nghttp2_session_callbacks *callbacks) {
+  nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
+  nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
+}
+
+int lc_h2_respond(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *fields, size_t count, bool end) {
+  struct lc_h2_stream *stream = lc_h2_find(h2, stream_id);
+  if (!stream || stream->reset)
+    return LC_ENOTFOUND;
+  nghttp2_nv nv[FIELDS_MAX];
+  int rc = to_nv(fields, count, nv);
+  if (rc != 0 || stream->responded)
+    return LC_EINVAL;
+  nghttp2_data_provider body = {{.ptr = stream}, read_body};
+  rc = nghttp2_submit_response(h2->session, stream_id, nv, count, end ? NULL : &body);
+  stream->responded = rc == 0;
+  stream->finished |= end;
+  return lc_h2_error(rc);
+}
+
+int lc_h2_finish(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *trailers, size_t count) {
+  struct lc_h2_stream *stream = lc_h2_find(h2, stream_id);
+  if (!stream || stream->reset)
+    return LC_ENOTFOUND;
+  if (stream->finished)
+    return LC_EINVAL;
+  int rc = count > 0 ? keep_trailers(h2, stream, trailers, count) : 0;
+  if (rc != 0)
+    return rc;
+  stream->finished = true;
+  return lc_h2_resume(h2, stream_id);
+}
+
+int lc_h2_reply(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *head, size_t head_count,
+                const struct lc_h2_field *trailers, size_t trailer_count) {
+  int rc = lc_h2_respond(h2, stream_id, head, head_count, false);
+  return rc != 0 ? rc : lc_h2_finish(h2, stream_id, trailers, trailer_count);
+}
+
+int lc_h2_resume(struct lc_h2 *h2, int32_t stream_id) {
+  struct lc_h2_stream *stream = lc_h2_find(h2, stream_id);
+  if (!stream || stream->reset)
+    return LC_ENOTFOUND;
+  if (!stream->deferred)
+    return 0;
+  stream->deferred = false;
+  return lc_h2_error(nghttp2_session_resume_data(h2->session, stream_id));
+}
+
+/* nghttp2 would queue requests over the other side's limit, where nobody could see or bound them. */
+static bool may_open(const struct lc_h2 *h2) {
+  uint32_t limit = nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+  return h2->stream_count < limit && nghttp2_session_check_request_allowed(h2->session);
+}
+
+int lc_h2_request(struct lc_h2 *h2, const struct lc_h2_field *fields, size_t count, void *object, int32_t *stream_id) {
+  assert(!h2->server);
+  nghttp2_nv nv[FIELDS_MAX];
+  if (to_nv(fields, count, nv) != 0)
+    return LC_EINVAL;
+  if (!may_open(h2))
+    return LC_EEXHAUSTED;
+  struct lc_h2_stream *stream = lc_h2_stream_add(h2, object, 0);
+  if (!stream)
+    return LC_ENOMEM;
+  nghttp2_data_provider body = {{.ptr = stream}, read_body};
+  int32_t id = nghttp2_submit_request(h2->session, NULL, nv, count, &body, stream);
+  if (id < 0) {
+    lc_h2_stream_drop(h2, stream);
+    return lc_h2_error(id);
+  }
+  stream->responded = true;
+  stream->id = *stream_id = id;
+  return 0;
+}
+
+int lc_h2_reset(struct lc_h2 *h2, int32_t stream_id, uint32_t error_code) {
+  struct lc_h2_stream *stream = lc_h2_find(h2, stream_id);
+  if (!stream)
+    return LC_ENOTFOUND;
+  stream->reset = true;
+  return lc_h2_error(nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream_id, error_code));
+}
