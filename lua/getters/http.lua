@@ -20,10 +20,12 @@ local function misuse(field, want, got)
   error(string.format("getters.http: %s must be %s, got %s", field, want, tostring(got)), 4)
 end
 
+local UNITS = { [""] = true, ms = true, s = true, m = true, h = true }
+
 local function is_duration(value)
   if type(value) == "number" then return value > 0 and value < math.huge end
-  local number, unit = tostring(value):match("^(%d+%.?%d*)(%a+)$")
-  return number ~= nil and tonumber(number) > 0 and (unit == "ms" or unit == "s" or unit == "m" or unit == "h")
+  local number, unit = tostring(value):match("^(%d+%.?%d*)(%a*)$")
+  return number and tonumber(number) > 0 and UNITS[unit]
 end
 
 local function has_only_known_places(url)

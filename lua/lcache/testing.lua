@@ -1,4 +1,4 @@
---- Runs a getter in a spec, with no server and no network: `lcache` is a fake whose sources answer what you put in.
+--- Runs a getter in a spec, with no server and no network: sources answer what you put in.
 --
 --     local t = require "lcache.testing"
 --     local getter = require "getters.scores"
@@ -13,86 +13,33 @@
 --       end)
 --     end)
 --
--- Require it before the getters. Nothing waits: `lcache.sleep` and a source's `delay` move a clock of the fake's own.
+-- Require it before the getters. Nothing waits: `lcache.sleep` and a source's `delay` move a clock of its own.
 -- @module lcache.testing
-local json = require "lcache.testing.json"
-
 local M = {}
 
-if package.loaded.lcache and not package.loaded.lcache.is_fake then
-  error("lcache.testing: lcache is loaded already: require lcache.testing first, and never in a server's script", 2)
-end
+-- The server has the real one there.
+if package.preload["lcache.core"] then error("lcache.testing is for specs, this is a server's script", 2) end
+
+local fake = require "lcache.testing.core"
+local state, describe = fake.state, fake.describe
+
+package.loaded["lcache.core"] = fake.core
+package.loaded.lcache = nil
+require "lcache"
 
 local DEFAULT_TIMEOUT = 5
-local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600 }
 
--- What the runner is told when the fake waits, and what a plain Lua 5.1 raises instead of being abandoned.
-local WAIT, TIMED_OUT = {}, {}
-
--- Plain Lua 5.1 cannot yield across pcall. There the fake does not yield, so it misses yields that the server refuses.
-local can_yield = coroutine.wrap(function()
-  return pcall(coroutine.yield, true)
-end)()
-
-local state -- all that a spec put in and all that was seen; `reset` makes a new one
-
---- Forgets all cans, records and the time. Call it before each test.
+--- Forgets all cans, records, declarations and the time. Call it before each test.
 function M.reset()
-  state = {
-    now = 0,
-    cans = {},
-    groups = {},
-    secrets = {},
-    requests = {},
-    records = {},
-    sleeps = {},
-    declared = {},
-    configuration = nil,
-    load = nil,
-  }
+  fake.reset()
 end
 
-local function seconds(duration)
-  if type(duration) == "number" and duration >= 0 and duration < math.huge then return duration end
-  if type(duration) ~= "string" then return nil end
-  local number, unit = duration:match("^(%d+%.?%d*)(%a+)$")
-  return number and UNITS[unit] and tonumber(number) * UNITS[unit]
-end
-
-local function describe(value)
-  if type(value) == "string" then return string.format("%q", value) end
-  if type(value) == "number" or value == nil then return tostring(value) end
-  return "a " .. type(value)
-end
-
--- Misuse in a spec or a getter: the error names the line that called the public function.
+-- What a spec did wrong: the error names its line.
 local function misuse(...)
   error(string.format(...), 3)
 end
 
--- What the getter did wrong is told even when the getter catches errors.
-local function complain(...)
-  local message = string.format(...)
-  if state.load then state.load.complaint = state.load.complaint or message end
-  error(message, 0)
-end
-
-local function need_load(name)
-  if not state.load then
-    error(name .. " waits, so it can be called only while a getter runs (in a spec: inside t.run)", 3)
-  end
-end
-
-local function wait(duration)
-  state.now = state.now + duration
-  if can_yield then
-    coroutine.yield(WAIT)
-  elseif state.now > state.load.deadline then
-    error(TIMED_OUT, 0)
-  end
-end
-
--- Cans --------------------------------------------------------------------------------------------------------------
+-- What the fake answers -----------------------------------------------------------------------------------------------
 
 --- Says what sources answer. Can be called again to add more.
 -- @tparam table cans by `"METHOD URL"`: an answer `{ status = 200, headers = {}, body = "" }` (what is left out is as
@@ -129,14 +76,14 @@ function M.secrets(secrets)
   end
 end
 
--- Records -----------------------------------------------------------------------------------------------------------
+-- What was seen -------------------------------------------------------------------------------------------------------
 
 --- The requests so far, oldest first.
--- @treturn {table,...} each with method, url, headers, body, timeout and what else the getter passed
+-- @treturn {table,...} each with method, url, headers, body, timeout_ms, connect_timeout_ms, max_bytes, redirects
 function M.requests() return state.requests end
 
 --- What was logged so far, oldest first.
--- @treturn {table,...} each with level and message
+-- @treturn {table,...} each with level, message and fields
 function M.log() return state.records end
 
 --- The seconds of each `lcache.sleep` so far.
@@ -147,13 +94,13 @@ function M.sleeps() return state.sleeps end
 -- @treturn number
 function M.now() return state.now end
 
---- The groups that a script declared with `lcache.group`: name to options.
--- @treturn table
+--- The groups that a script declared with `lcache.group`, by name.
+-- @treturn table each with getter and what else was given, as numbers: bytes, ttl_ms, timeout_ms, max_key, max_value
 function M.declared() return state.declared end
 
---- What a script passed to `lcache.configure`, or nil.
--- @treturn ?table
-function M.configuration() return state.configuration end
+--- What a script passed to `lcache.configure`, as text: `{ workers = "2" }`.
+-- @treturn table
+function M.settings() return state.settings end
 
 --- The cans that no request used, sorted.
 -- @treturn {string,...}
@@ -172,147 +119,35 @@ function M.check()
   if #names > 0 then error("t.check: never requested: " .. table.concat(names, ", "), 2) end
 end
 
--- The fake ----------------------------------------------------------------------------------------------------------
+-- The runner ----------------------------------------------------------------------------------------------------------
 
-local function list_of(values)
-  local names = {}
-  for name in pairs(values) do names[#names + 1] = name end
-  table.sort(names)
-  return #names > 0 and table.concat(names, ", ") or "none"
+local function remaining() return math.max(0, state.load.deadline - state.now) end
+
+local function new_context(group, key)
+  local fields = { group = group, key = key, remaining = remaining }
+  return setmetatable({}, {
+    __index = fields,
+    __newindex = function() error("ctx can't be written to", 2) end,
+    __metatable = false,
+  })
 end
 
-local function next_answer(request)
-  local name = request.method .. " " .. request.url
-  local can = state.cans[name]
-  if not can then complain("no canned answer for %s; there are: %s", name, list_of(state.cans)) end
-  can.uses = can.uses + 1
-  if type(can.answer) == "function" then return can.answer(request) end
-  if #can.answer == 0 then return can.answer end
-  return can.answer[can.uses] or complain("%s was requested %d times, but has %d answers", name, can.uses, #can.answer)
-end
-
-local function lower_names(headers)
-  local lower = {}
-  for name, value in pairs(headers or {}) do lower[name:lower()] = value end
-  return lower
-end
-
-local function send(request)
-  request.method = request.method or "GET"
-  state.requests[#state.requests + 1] = request
-  local answer, message = next_answer(request)
-  if answer == nil then return nil, message end
-  local delay, limit = answer.delay or 0, request.timeout and seconds(request.timeout)
-  wait(limit and math.min(delay, limit) or delay)
-  if limit and delay > limit then return nil, "timed out" end
-  if answer.error then return nil, answer.error end
-  return { status = answer.status or 200, headers = lower_names(answer.headers), body = answer.body or "" }
-end
-
-local http = {}
-
-function http.get(url, options)
-  if type(url) ~= "string" then misuse("lcache.http.get: url must be a string, got %s", describe(url)) end
-  if options ~= nil and type(options) ~= "table" then
-    misuse("lcache.http.get: options must be a table, got %s", describe(options))
+local function value_mistake(second, ttl)
+  if second ~= nil then
+    return "the getter returned a second result beside its value; a TTL is the third: return value, nil, ttl"
   end
-  need_load("lcache.http.get")
-  local request = { url = url }
-  for name, value in pairs(options or {}) do request[name] = value end
-  return send(request)
+  if ttl == nil or ttl == math.huge then return nil end
+  if (fake.core.duration(ttl) or 0) > 0 then return nil end
+  return "the getter's third result must be a TTL: seconds more than 0, or a duration such as \"60s\""
 end
 
-function http.request(options)
-  if type(options) ~= "table" or type(options.url) ~= "string" then
-    misuse("lcache.http.request: needs a table with a url, got %s", describe(options))
+-- What the server would log as the getter's mistake, in its words.
+local function mistake_of(value, second, ttl)
+  if type(value) == "string" then return value_mistake(second, ttl) end
+  if value ~= nil then return "the getter returned a " .. type(value) .. "; a value is a string" end
+  if second ~= nil and type(second) ~= "string" then
+    return "the getter returned nil and a " .. type(second) .. "; a message is a string"
   end
-  need_load("lcache.http.request")
-  local request = {}
-  for name, value in pairs(options) do request[name] = value end
-  return send(request)
-end
-
-function http.escape(text)
-  if type(text) ~= "string" then misuse("lcache.http.escape: the text must be a string, got %s", describe(text)) end
-  return (text:gsub("[^%w%-._~]", function(byte) return string.format("%%%02X", byte:byte()) end))
-end
-
-local function get(group, key)
-  need_load("lcache.get")
-  local values = state.groups[group]
-  if not values then complain("no canned group %s; there are: %s", describe(group), list_of(state.groups)) end
-  wait(0)
-  local value = values[key]
-  if type(value) == "function" then return value(key) end
-  return value
-end
-
-local function sleep(duration)
-  if type(duration) ~= "number" or duration < 0 then
-    misuse("lcache.sleep: seconds must be a number from 0 on, got %s", describe(duration))
-  end
-  need_load("lcache.sleep")
-  state.sleeps[#state.sleeps + 1] = duration
-  wait(duration)
-end
-
-local function secret(name)
-  if type(name) ~= "string" then misuse("lcache.secret: name must be a string, got %s", describe(name)) end
-  return state.secrets[name]
-end
-
-local function group(name, options)
-  if type(name) ~= "string" then misuse("lcache.group: name must be a string, got %s", describe(name)) end
-  if type(options) ~= "table" or type(options.getter) ~= "function" then
-    misuse("group %q: getter must be a function, got %s", name, describe(options and options.getter))
-  end
-  if state.declared[name] then misuse("group %q is declared twice", name) end
-  state.declared[name] = options
-end
-
-local function configure(options)
-  if type(options) ~= "table" then misuse("lcache.configure: needs a table, got %s", describe(options)) end
-  state.configuration = options
-end
-
-local log = {}
-for _, level in ipairs{ "debug", "info", "warn", "error" } do
-  log[level] = function(message)
-    state.records[#state.records + 1] = { level = level, message = tostring(message) }
-  end
-end
-
-package.loaded.lcache = {
-  is_fake = true,
-  http = http,
-  json = json,
-  log = log,
-  get = get,
-  sleep = sleep,
-  secret = secret,
-  group = group,
-  configure = configure,
-}
-
--- The runner --------------------------------------------------------------------------------------------------------
-
-local Context = {}
-Context.__index = Context
-
-function Context.remaining() return math.max(0, state.load.deadline - state.now) end
-
--- As the server does with what a getter returned: a wrong type is the getter's mistake.
-local function checked(value, err, ttl)
-  if value == nil and (err == nil or type(err) == "string") then return nil, err end
-  if value == nil then error("the getter returned nil and " .. describe(err) .. "; a message must be a string", 0) end
-  if type(value) ~= "string" then
-    error("the getter returned " .. describe(value) .. "; a value must be a string", 0)
-  end
-  if err ~= nil then error("the getter returned a value and a message, " .. describe(err), 0) end
-  if ttl ~= nil and not seconds(ttl) then
-    error("the getter returned the ttl " .. describe(ttl) .. '; it must be seconds or a duration such as "60s"', 0)
-  end
-  return value, nil, ttl
 end
 
 local function abandon(message)
@@ -321,43 +156,49 @@ local function abandon(message)
 end
 
 -- True and what the getter returned; false when its time was up.
-local function finish(load, thread, ok, ...)
-  if not ok and (...) == TIMED_OUT then return false end
+local function finish(load, ok, ...)
+  if not ok and (...) == fake.TIMED_OUT then return false end
   if load.complaint then abandon(load.complaint) end
   if not ok then abandon((...)) end
-  if coroutine.status(thread) == "dead" then return true, ... end
-  if (...) ~= WAIT then abandon("the getter yielded by itself; only lcache's calls may do that") end
+  if coroutine.status(load.thread) == "dead" then return true, ... end
+  if (...) ~= fake.WAIT then
+    abandon("the getter called coroutine.yield, and nobody will resume it; to wait, call lcache.sleep, lcache.http or "
+      .. "lcache.get")
+  end
   if state.now > load.deadline then return false end
-  return finish(load, thread, coroutine.resume(thread))
+  return finish(load, coroutine.resume(load.thread))
 end
 
-local function result(load, ended, ...)
+local function result(load, ended, value, second, ttl)
   state.load = nil
   if not ended then return nil, string.format("timed out after %g s", load.timeout) end
-  return checked(...)
+  local mistake = mistake_of(value, second, ttl)
+  if mistake then error(mistake, 0) end
+  if value == nil then return nil, second end
+  return value, nil, ttl
 end
 
 --- Runs a getter for one key, as the server would.
+-- Raises what the getter raises, and for what the server would refuse: a value that is no string, a request that no can
+-- answers, a wait where Lua cannot wait.
 -- @tparam function getter
 -- @tparam string key
 -- @tparam[opt] table options `group` (default `"test"`) and `timeout` of the load in seconds or as a duration (5)
 -- @treturn ?string the value, or nil
 -- @treturn ?string why the source failed
 -- @treturn ?number|string the value's ttl, where the getter gave one
--- Raises what the getter raises, and for what the server would refuse: a value that is no string, a request that no can
--- answers, a wait where Lua cannot wait.
 function M.run(getter, key, options)
   options = options or {}
   if type(getter) ~= "function" then misuse("t.run: the getter must be a function, got %s", describe(getter)) end
   if type(key) ~= "string" then misuse("t.run: the key must be a string, got %s", describe(key)) end
-  local timeout = seconds(options.timeout or DEFAULT_TIMEOUT)
-  if not timeout then misuse("t.run: timeout must be seconds or a duration, got %s", describe(options.timeout)) end
+  local timeout_ms = fake.core.duration(options.timeout or DEFAULT_TIMEOUT)
+  if not timeout_ms then misuse("t.run: timeout must be a duration, got %s", describe(options.timeout)) end
 
-  local load = { timeout = timeout, deadline = state.now + timeout }
-  local context = setmetatable({ group = options.group or "test", key = key }, Context)
-  local thread = coroutine.create(getter)
+  local timeout = timeout_ms / 1000
+  local load = { timeout = timeout, deadline = state.now + timeout, thread = coroutine.create(getter) }
+  local context = new_context(options.group or "test", key)
   state.load = load
-  return result(load, finish(load, thread, coroutine.resume(thread, key, context)))
+  return result(load, finish(load, coroutine.resume(load.thread, key, context)))
 end
 
 M.reset()

@@ -93,10 +93,12 @@ static void test_a_large_block_leaves_the_present_chunk_in_use(void **state) {
   (void)state;
   struct lc_arena arena;
   lc_arena_init(&arena, NULL, 0, 1 << 20);
-  char *before = lc_arena_alloc(&arena, 3008);
+  char *before = lc_arena_alloc(&arena, 752);
+  for (int i = 1; i < 4; i++)
+    assert_ptr_equal(lc_arena_alloc(&arena, 752), before + 752 * i);
   memset(lc_arena_alloc(&arena, 2000), 1, 2000);
   memset(lc_arena_alloc(&arena, 100000), 1, 100000);
-  assert_ptr_equal(lc_arena_alloc(&arena, 16), before + 3008);
+  assert_ptr_equal(lc_arena_alloc(&arena, 16), before + 752 * 4);
   lc_arena_fini(&arena);
 }
 

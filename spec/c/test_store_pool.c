@@ -59,6 +59,23 @@ static void a_quarter_of_the_limit_is_accepted_however_items_are_spread(void **s
   lc_pool_destroy(pool);
 }
 
+static void the_limit_holds_with_a_few_big_items_in_many_shards(void **state) {
+  (void)state;
+  struct lc_pool *pool = make_pool(1 << 20);
+  struct lc_store *store = make_store(pool, LC_POLICY_LRU2, 256, NULL);
+  for (unsigned i = 0; i < 200; i++) {
+    char key[24];
+    snprintf(key, sizeof(key), "%u", i);
+    assert_int_equal(put_sized(store, key, (1 << 18) - 8192), 0);
+    assert_true(has(store, key));
+    assert_true(lc_pool_used(pool) <= lc_pool_limit(pool));
+    assert_int_equal(stats_of(store).items, i < 4 ? i + 1 : 4);
+  }
+  check(store);
+  lc_store_destroy(store);
+  lc_pool_destroy(pool);
+}
+
 static void a_store_nobody_uses_gives_way_to_one_in_use(void **state) {
   (void)state;
   struct lc_pool *pool = make_pool(1 << 20);
@@ -96,6 +113,28 @@ static void eviction_over_shards_takes_roughly_the_oldest(void **state) {
   assert_true(newest > held * 9 / 10);
   check(store);
   lc_store_destroy(store);
+  lc_pool_destroy(pool);
+}
+
+static void a_put_that_evicts_many_takes_them_from_all_by_age(void **state) {
+  (void)state;
+  struct lc_pool *pool = make_pool(64 << 10);
+  struct lc_store *a = make_store(pool, LC_POLICY_LRU2, 1, NULL);
+  struct lc_store *b = make_store(pool, LC_POLICY_LRU2, 1, NULL);
+  for (unsigned i = 0; i < 400; i++) {
+    char key[24];
+    snprintf(key, sizeof(key), "%u", i);
+    put_sized(i % 2 ? a : b, key, 80);
+  }
+  uint64_t had_a = stats_of(a).items;
+  uint64_t had_b = stats_of(b).items;
+  assert_int_equal(put_sized(a, "big", 15 << 10), 0);
+  uint64_t from_a = had_a + 1 - stats_of(a).items;
+  uint64_t from_b = had_b - stats_of(b).items;
+  assert_true(from_a > 30 && from_b > 30);
+  assert_in_range(from_a + 2 - from_b, 0, 4);
+  lc_store_destroy(a);
+  lc_store_destroy(b);
   lc_pool_destroy(pool);
 }
 
@@ -142,8 +181,10 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_put_into_an_empty_store_of_a_full_pool_evicts_from_the_other),
       cmocka_unit_test(a_quarter_of_the_limit_is_accepted_however_items_are_spread),
+      cmocka_unit_test(the_limit_holds_with_a_few_big_items_in_many_shards),
       cmocka_unit_test(a_store_nobody_uses_gives_way_to_one_in_use),
       cmocka_unit_test(eviction_over_shards_takes_roughly_the_oldest),
+      cmocka_unit_test(a_put_that_evicts_many_takes_them_from_all_by_age),
       cmocka_unit_test(level_2_of_all_stores_comes_down_to_half_when_memory_is_short),
       cmocka_unit_test(a_big_put_evicts_thousands_of_small_items),
   };

@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "test_store_util.h"
@@ -153,9 +154,64 @@ static void four_threads_see_only_whole_and_never_older_values(void **state) {
   free(threads);
 }
 
+struct late {
+  struct lc_store *other;
+  atomic_bool entered, destroying, told;
+};
+
+static void be_late(void *arg, struct lc_item *item, enum lc_evict_reason reason) {
+  struct late *late = arg;
+  (void)item;
+  (void)reason;
+  atomic_store(&late->entered, true);
+  while (!atomic_load(&late->destroying)) {
+    sched_yield();
+  }
+  for (unsigned i = 0; i < 2000; i++) { /* time for a destroy that doesn't wait to return */
+    sched_yield();
+  }
+  atomic_store(&late->told, true);
+}
+
+static void *evict_from_other(void *arg) {
+  struct late *late = arg;
+  static const uint8_t value[100];
+  for (unsigned i = 0; i < 1000 && !atomic_load(&late->told); i++) {
+    struct lc_slice key = lc_slice_of(&i, sizeof(i));
+    struct lc_item *item = lc_item_create(key, lc_slice_of(value, sizeof(value)), LC_TIME_NEVER, 0);
+    lc_store_put(late->other, item, lc_store_hash(late->other, key), 0);
+    lc_item_unref(item);
+  }
+  return NULL;
+}
+
+static void destroy_waits_for_on_evict_on_another_stores_thread(void **state) {
+  (void)state;
+  struct late late = {0};
+  struct lc_pool *pool = make_pool(16 << 10);
+  struct lc_store_config config = {.pool = pool, .shards = 1, .key = fixed_hash_key(), .on_evict = be_late};
+  config.on_evict_arg = &late;
+  struct lc_store *store = NULL;
+  assert_int_equal(lc_store_create(&config, &store), 0);
+  late.other = make_store(pool, LC_POLICY_LRU2, 1, NULL);
+  assert_int_equal(put(store, "oldest", "v"), 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, evict_from_other, &late), 0);
+  while (!atomic_load(&late.entered)) {
+    sched_yield();
+  }
+  atomic_store(&late.destroying, true);
+  lc_store_destroy(store);
+  assert_true(atomic_load(&late.told));
+  pthread_join(thread, NULL);
+  lc_store_destroy(late.other);
+  lc_pool_destroy(pool);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(four_threads_see_only_whole_and_never_older_values),
+      cmocka_unit_test(destroy_waits_for_on_evict_on_another_stores_thread),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,9 +35,10 @@ static int describe(struct lc_setup *setup, struct lc_buf *mistakes) {
     options.memory_bytes = DESCRIBE_MEMORY_BYTES;
   struct lc_err err = {0};
   int code = lc_script_describe(&options, &setup->description, &err);
-  if (code)
-    lc_buf_printf(mistakes, "%s\n", err.msg);
-  return code;
+  if (code == LC_OK)
+    return code;
+  /* Also where the script took more memory than it may. */
+  return lc_buf_printf(mistakes, "%s\n", err.msg) ? LC_ENOMEM : LC_EINVAL;
 }
 
 static void keep(int *code, int next) {

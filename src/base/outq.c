@@ -85,17 +85,17 @@ int lc_outq_append(struct lc_outq *q, const void *data, size_t len) {
   if (len == 0)
     return 0;
   struct lc_outq_seg *tail = q->tail;
-  size_t first = !tail ? 0 : tail->room < len ? tail->room : len;
-  struct lc_outq_seg *chunk = NULL;
-  if (first < len) {
-    chunk = add_chunk(q, len - first);
-    if (!chunk)
-      return LC_ENOMEM;
+  if (tail && tail->room >= len) {
+    memcpy(take_room(q, tail, len), data, len);
+    return 0;
   }
+  size_t first = tail ? tail->room : 0;
+  struct lc_outq_seg *chunk = add_chunk(q, len - first);
+  if (!chunk)
+    return LC_ENOMEM;
   if (first)
     memcpy(take_room(q, tail, first), data, first);
-  if (chunk)
-    memcpy(take_room(q, chunk, len - first), (const uint8_t *)data + first, len - first);
+  memcpy(take_room(q, chunk, len - first), (const uint8_t *)data + first, len - first);
   return 0;
 }
 

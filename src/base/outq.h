@@ -31,7 +31,7 @@ void lc_outq_fini(struct lc_outq *q);                          /* drops and rele
 /* Copies. 0 or LC_ENOMEM with the queue as it was. */
 int lc_outq_append(struct lc_outq *q, const void *data, size_t len);
 
-/* Room for len bytes (at most 4096) at the end, contiguous, counted as queued: the caller fills them at once. NULL: no
+/* Room for len bytes at the end, contiguous, counted as queued: the caller fills them at once. NULL: no
  * memory. */
 uint8_t *lc_outq_reserve(struct lc_outq *q, size_t len);
 

@@ -44,19 +44,19 @@ static uint64_t now_ms(const struct lc_conn *conn) {
 
 /* ---- closing ---- */
 
-static void free_conn(struct lc_conn *conn) {
+static void release(struct lc_conn *conn) {
   lc_outq_fini(&conn->out);
   if (conn->addresses != NULL)
     uv_freeaddrinfo(conn->addresses);
-  lc_free(conn);
 }
 
 void lc_conn_finish(struct lc_conn *conn) {
   conn->state = LC_CONN_CLOSED;
   lc_timer_stop(lc_worker_timers(conn->worker), &conn->timer);
   lc_list_remove(&conn->turn_end.link);
+  release(conn);
   conn->handler->on_close(conn->arg, conn->reason);
-  free_conn(conn);
+  lc_free(conn);
 }
 
 static void on_closed(uv_handle_t *handle) {
@@ -95,7 +95,6 @@ static void end_half(struct lc_conn *conn) {
 static void flush(struct lc_conn *conn);
 
 static void ask_for_more(struct lc_conn *conn) {
-  conn->ask = false;
   if (conn->state != LC_CONN_OPEN)
     return;
   if (conn->handler->on_drain != NULL)
@@ -161,7 +160,6 @@ static void flushed(struct lc_conn *conn, size_t sent) {
   if (conn->state == LC_CONN_LINGERING) {
     end_half(conn);
   } else if (sent >= BURST_BYTES) {
-    conn->ask = true;
     lc_worker_at_turn_end(conn->worker, &conn->turn_end);
   }
 }
@@ -198,7 +196,7 @@ void lc_conn_begin_writing(struct lc_conn *conn) {
 
 static void on_turn_end(struct lc_turn_end *turn_end) {
   struct lc_conn *conn = lc_container_of(turn_end, struct lc_conn, turn_end);
-  if (conn->ask && conn->writing == 0) {
+  if (conn->state == LC_CONN_OPEN && conn->writing == 0) {
     ask_for_more(conn);
   } else {
     flush(conn);
@@ -336,7 +334,8 @@ static void name_peer(struct lc_conn *conn) {
 }
 
 static void on_discarded(uv_handle_t *handle) {
-  free_conn(handle->data);
+  release(handle->data);
+  lc_free(handle->data);
 }
 
 void lc_conn_discard(struct lc_conn *conn) {

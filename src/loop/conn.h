@@ -23,9 +23,9 @@ struct lc_conn_handler {
   /* Bytes, valid during the call. The handler may queue output and need not flush: the connection does so after. */
   void (*on_read)(void *arg, const uint8_t *data, size_t len);
 
-  /* The output queue ran empty after it had been blocked (connecting counts), or after 64 KiB and more went out at a
-   * time: queue more now, if there is more; it is flushed after. A connection's turn thus ends after each such piece,
-   * and others have theirs. May be NULL. */
+  /* A flush asked for by lc_conn_flush_later begins, or the output queue ran empty after it had been blocked
+   * (connecting counts), or after 64 KiB and more went out at a time: queue more now, if there is more; it is flushed
+   * after. A connection's turn thus ends after each such piece, and others have theirs. May be NULL. */
   void (*on_drain)(void *arg);
 
   /* Once, last; the connection is freed after. `reason`: LC_OK for an orderly end (the peer's end of stream, or all was

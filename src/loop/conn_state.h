@@ -29,7 +29,7 @@ struct lc_conn {
   struct lc_outq out;
   size_t writing; /* bytes of `out` that libuv has, 0: none */
   enum lc_conn_state state;
-  bool paused, eof, shut, ask;
+  bool paused, eof, shut;
   struct lc_turn_end turn_end;
   struct lc_timer timer; /* of connecting, then of lingering */
   uint64_t last_read_ms, stuck_since_ms, linger_ms;

@@ -8,21 +8,27 @@
 #include "loop/worker.h"
 
 /*
- * HTTP requests to sources, by libcurl's multi interface on a worker's loop: keep-alive, HTTP/2, bounded connections
- * per host, gzip, http and https only, no redirects unless asked for.
+ * HTTP requests to sources, by libcurl's multi interface on a worker's loop: keep-alive, HTTP/2 over TLS, a bounded
+ * number of requests per host at a time, gzip (also zstd and brotli), http and https only, no redirects unless asked
+ * for. No cookies, no .netrc, no proxy from the environment. All on the worker's thread.
  */
 struct lc_fetcher; /* one a worker */
 struct lc_fetch;   /* one request */
 
 struct lc_fetcher_config {
   struct lc_worker *worker;
-  unsigned max_host_connections; /* default 64; more requests wait for a free one */
+  unsigned max_host_connections; /* 0: 64; more requests to a host (name and port) wait, first come first served */
   size_t max_response_bytes;     /* default for a request that names none */
 };
 
+/* Initialises libcurl for the process at the first call. 0 or LC_ENOMEM. */
 int lc_fetcher_create(const struct lc_fetcher_config *config, struct lc_fetcher **fetcher, struct lc_err *err);
-void lc_fetcher_destroy(struct lc_fetcher *fetcher, void (*done)(void *arg),
-                        void *arg); /* cancels all; done when libuv let go */
+
+/*
+ * Cancels all requests (no done of theirs is called) and closes all connections. The fetcher must not be used after;
+ * when libuv has let go of its sockets, later, `done` (may be NULL) is called.
+ */
+void lc_fetcher_destroy(struct lc_fetcher *fetcher, void (*done)(void *arg), void *arg);
 
 struct lc_fetch_header {
   const char *name, *value;
@@ -34,14 +40,15 @@ struct lc_fetch_request {
   size_t header_count;
   struct lc_slice body;
   bool has_body;
-  uint64_t timeout_ms, connect_timeout_ms;
-  size_t max_response_bytes;
-  unsigned max_redirects; /* 0: none are followed */
+  uint64_t timeout_ms;         /* of it all, waiting for a connection included; 0: none, which is rarely wise */
+  uint64_t connect_timeout_ms; /* of the look-up and connecting; 0: libcurl's 300 s */
+  size_t max_response_bytes;   /* of the decoded body; 0: the fetcher's. The head may have 128 KiB. */
+  unsigned max_redirects;      /* 0: none are followed */
 };
 
 /* Valid during the callback. */
 struct lc_fetch_response {
-  int code;            /* LC_OK, or LC_EDEADLINE, LC_ETOOBIG, LC_EUNAVAILABLE, LC_EINVAL (bad url), LC_ENOMEM */
+  int code; /* LC_OK whatever the status; LC_EDEADLINE, LC_ETOOBIG, LC_EUNAVAILABLE, LC_EINVAL (bad URL), LC_ENOMEM */
   const char *message; /* what went wrong, with the host: `127.0.0.1:9000: connection refused` */
   long status;
   const struct lc_fetch_header *headers; /* lower-case names, last response only */
@@ -51,13 +58,16 @@ struct lc_fetch_response {
 
 /*
  * Starts a request; all arguments are copied. 0, then done(arg, response) once, later, never before this returns,
- * unless cancelled; or LC_ENOMEM, LC_EINVAL with `err`, and done is never called.
+ * unless cancelled; or LC_ENOMEM, LC_EINVAL (method, header, or a URL that isn't http or https) with `err`, and done is
+ * never called. Inside done, requests may be started and others cancelled. No message holds the URL's path, query or
+ * user.
  */
 typedef void (*lc_fetch_done)(void *arg, const struct lc_fetch_response *response);
 int lc_fetch_start(struct lc_fetcher *fetcher, const struct lc_fetch_request *request, lc_fetch_done done, void *arg,
                    struct lc_fetch **fetch, struct lc_err *err);
 
-void lc_fetch_cancel(struct lc_fetch *fetch); /* frees it; done isn't called. Not after done. Not inside done. */
+/* Frees it; done isn't called. Not after done, nor inside it. */
+void lc_fetch_cancel(struct lc_fetch *fetch);
 
 /* Percent-encodes all but unreserved characters (RFC 3986). Appends to `out`. */
 struct lc_buf;

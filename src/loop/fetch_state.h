@@ -30,14 +30,23 @@ struct lc_fetch_host {
   char name[]; /* "127.0.0.1:9000" */
 };
 
-/* A socket of libcurl's and libuv's watch over it; in fetcher->watches by file descriptor. */
+/* libuv's watch over a socket of libcurl's. */
 struct lc_fetch_watch {
   uv_poll_t poll;
   struct lc_fetcher *fetcher;
   curl_socket_t fd;
   int wanted, active; /* UV_READABLE | UV_WRITABLE: what libcurl asked for last, what libuv watches */
-  bool ours;          /* we open and close it; false: libcurl's own, closed when it no longer wants it watched */
   bool closed;
+};
+
+/*
+ * What is known of a file descriptor. libcurl 7.88 tells when it closes an established connection, but closes one that
+ * isn't yet, and its resolver's, without a word, before or after it says that it need not be watched any more. So each
+ * socket's inode is kept, to tell whether the number still means that socket.
+ */
+struct lc_fetch_socket {
+  struct lc_fetch_watch *watch; /* NULL: none */
+  uint64_t inode;               /* 0: not a socket for a connection */
 };
 
 struct lc_fetcher {
@@ -53,8 +62,8 @@ struct lc_fetcher {
   struct lc_list free;  /* requests' memory */
   unsigned free_count, easy_count;
   CURL *easy[LC_FETCH_KEEP_EASY];
-  struct lc_fetch_watch **watches;
-  size_t watch_cap;
+  struct lc_fetch_socket *sockets; /* by file descriptor */
+  size_t socket_cap;
   unsigned open_watches; /* that libuv hasn't let go */
   bool closing, ended;
   void (*done)(void *arg);

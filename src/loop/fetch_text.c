@@ -90,7 +90,23 @@ static int explain(const struct lc_fetch *fetch, char message[LC_FETCH_MESSAGE_S
   return code;
 }
 
+static int explain_too_big(const struct lc_fetch *fetch, char message[LC_FETCH_MESSAGE_SIZE]) {
+  char what[64];
+  snprintf(what, sizeof what, "response over %zu bytes", fetch->max_response_bytes);
+  return explain(fetch, message, LC_ETOOBIG, what);
+}
+
+static int explain_failure(const struct lc_fetch *fetch, char message[LC_FETCH_MESSAGE_SIZE]) {
+  if (fetch->failure == LC_ENOMEM)
+    return explain(fetch, message, LC_ENOMEM, "out of memory");
+  if (fetch->head.len > LC_FETCH_HEAD_MAX)
+    return explain(fetch, message, LC_ETOOBIG, "response headers over 128KB");
+  return explain_too_big(fetch, message);
+}
+
 int lc_fetch_explain_timeout(const struct lc_fetch *fetch, char message[LC_FETCH_MESSAGE_SIZE]) {
+  if (fetch->failure != 0)
+    return explain_failure(fetch, message);
   char duration[32], what[64];
   format_duration(fetch->timeout_ms, duration);
   snprintf(what, sizeof what,
@@ -105,12 +121,6 @@ static int explain_connect(const struct lc_fetch *fetch, char message[LC_FETCH_M
                  error != 0 ? uv_strerror(uv_translate_sys_error((int)error)) : "cannot connect");
 }
 
-static int explain_too_big(const struct lc_fetch *fetch, char message[LC_FETCH_MESSAGE_SIZE]) {
-  char what[64];
-  snprintf(what, sizeof what, "response over %zu bytes", fetch->max_response_bytes);
-  return explain(fetch, message, LC_ETOOBIG, what);
-}
-
 static int explain_redirects(const struct lc_fetch *fetch, char message[LC_FETCH_MESSAGE_SIZE]) {
   char what[64];
   snprintf(what, sizeof what, "more than %u redirects", fetch->max_redirects);
@@ -123,14 +133,6 @@ static int explain_connect_timeout(const struct lc_fetch *fetch, char message[LC
   format_duration(fetch->connect_timeout_ms, duration);
   snprintf(what, sizeof what, "no connection after %s", duration);
   return explain(fetch, message, LC_EDEADLINE, what);
-}
-
-static int explain_failure(const struct lc_fetch *fetch, char message[LC_FETCH_MESSAGE_SIZE]) {
-  if (fetch->failure == LC_ENOMEM)
-    return explain(fetch, message, LC_ENOMEM, "out of memory");
-  if (fetch->head.len > LC_FETCH_HEAD_MAX)
-    return explain(fetch, message, LC_ETOOBIG, "response headers over 128KB");
-  return explain_too_big(fetch, message);
 }
 
 int lc_fetch_explain(const struct lc_fetch *fetch, CURLcode result, char message[LC_FETCH_MESSAGE_SIZE]) {
@@ -156,7 +158,9 @@ int lc_fetch_explain(const struct lc_fetch *fetch, CURLcode result, char message
   case CURLE_URL_MALFORMAT:
     return explain(fetch, message, LC_EINVAL, "not a valid URL");
   case CURLE_UNSUPPORTED_PROTOCOL:
-    return explain(fetch, message, LC_EUNAVAILABLE, "redirects to something that is neither http nor https");
+    if (strstr(fetch->curl_error, "HTTP/0.9") == NULL) {
+      return explain(fetch, message, LC_EUNAVAILABLE, "redirects to something that is neither http nor https");
+    } /* fall through */
   case CURLE_WEIRD_SERVER_REPLY:
     return explain(fetch, message, LC_EUNAVAILABLE, "not an HTTP response");
   case CURLE_OUT_OF_MEMORY:

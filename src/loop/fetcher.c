@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -12,26 +13,31 @@
 /* ---- libcurl's sockets ---- */
 
 static struct lc_fetch_watch *find_watch(const struct lc_fetcher *fetcher, curl_socket_t fd) {
-  return (size_t)fd < fetcher->watch_cap ? fetcher->watches[fd] : NULL;
+  return (size_t)fd < fetcher->socket_cap ? fetcher->sockets[fd].watch : NULL;
 }
 
-static bool reserve_watch(struct lc_fetcher *fetcher, curl_socket_t fd) {
-  if ((size_t)fd < fetcher->watch_cap)
+static bool reserve_socket(struct lc_fetcher *fetcher, curl_socket_t fd) {
+  if ((size_t)fd < fetcher->socket_cap)
     return true;
-  size_t cap = fetcher->watch_cap != 0 ? fetcher->watch_cap : 64;
+  size_t cap = fetcher->socket_cap != 0 ? fetcher->socket_cap : 64;
   while (cap <= (size_t)fd)
     cap *= 2;
-  struct lc_fetch_watch **watches = lc_realloc(fetcher->watches, cap * sizeof(struct lc_fetch_watch *));
-  if (watches == NULL)
+  struct lc_fetch_socket *sockets = lc_realloc(fetcher->sockets, cap * sizeof *sockets);
+  if (sockets == NULL)
     return false;
-  memset(watches + fetcher->watch_cap, 0, (cap - fetcher->watch_cap) * sizeof(struct lc_fetch_watch *));
-  fetcher->watches = watches;
-  fetcher->watch_cap = cap;
+  memset(sockets + fetcher->socket_cap, 0, (cap - fetcher->socket_cap) * sizeof *sockets);
+  fetcher->sockets = sockets;
+  fetcher->socket_cap = cap;
   return true;
 }
 
-static struct lc_fetch_watch *new_watch(struct lc_fetcher *fetcher, curl_socket_t fd, bool ours) {
-  if (!reserve_watch(fetcher, fd))
+static uint64_t inode_of(curl_socket_t fd) {
+  struct stat info;
+  return fstat(fd, &info) == 0 ? (uint64_t)info.st_ino : 0;
+}
+
+static struct lc_fetch_watch *new_watch(struct lc_fetcher *fetcher, curl_socket_t fd) {
+  if (!reserve_socket(fetcher, fd))
     return NULL;
   struct lc_fetch_watch *watch = lc_calloc(1, sizeof *watch);
   if (watch == NULL)
@@ -43,8 +49,7 @@ static struct lc_fetch_watch *new_watch(struct lc_fetcher *fetcher, curl_socket_
   watch->poll.data = watch;
   watch->fetcher = fetcher;
   watch->fd = fd;
-  watch->ours = ours;
-  fetcher->watches[fd] = watch;
+  fetcher->sockets[fd].watch = watch;
   fetcher->open_watches++;
   return watch;
 }
@@ -67,29 +72,8 @@ static void on_watch_closed(uv_handle_t *handle) {
 
 static void drop_watch(struct lc_fetch_watch *watch) {
   watch->closed = true;
-  watch->fetcher->watches[watch->fd] = NULL;
+  watch->fetcher->sockets[watch->fd].watch = NULL;
   uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
-}
-
-curl_socket_t lc_fetcher_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address) {
-  (void)purpose;
-  struct lc_fetcher *fetcher = arg;
-  int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
-  if (fd < 0)
-    return CURL_SOCKET_BAD;
-  if (new_watch(fetcher, fd, true) == NULL) {
-    close(fd);
-    errno = ENOMEM;
-    return CURL_SOCKET_BAD;
-  }
-  return fd;
-}
-
-int lc_fetcher_close_socket(void *arg, curl_socket_t fd) {
-  struct lc_fetch_watch *watch = find_watch(arg, fd);
-  if (watch != NULL)
-    drop_watch(watch);
-  return close(fd);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events);
@@ -103,29 +87,87 @@ static void set_events(struct lc_fetch_watch *watch, int events) {
   }
 }
 
-/*
- * A connection that becomes idle stays watched: the next request on it then costs no system call. Should it become
- * readable while idle (the server has closed it), on_poll stops the watch; libcurl sees for itself before it uses it.
+/* The number was given out again: what watched it watched a socket that is no more, unknown to libcurl's bookkeeping.
  */
+static bool renew_watch(struct lc_fetcher *fetcher, curl_socket_t fd) {
+  struct lc_fetch_watch *old = find_watch(fetcher, fd);
+  if (old == NULL)
+    return true;
+  int wanted = old->wanted;
+  drop_watch(old);
+  struct lc_fetch_watch *watch = new_watch(fetcher, fd);
+  if (watch == NULL)
+    return false;
+  watch->wanted = wanted;
+  set_events(watch, wanted);
+  return true;
+}
+
+curl_socket_t lc_fetcher_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address) {
+  (void)purpose;
+  struct lc_fetcher *fetcher = arg;
+  int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+  if (fd < 0)
+    return CURL_SOCKET_BAD;
+  if (!reserve_socket(fetcher, fd) || !renew_watch(fetcher, fd)) {
+    close(fd);
+    errno = ENOMEM;
+    return CURL_SOCKET_BAD;
+  }
+  fetcher->sockets[fd].inode = inode_of(fd);
+  return fd;
+}
+
+int lc_fetcher_close_socket(void *arg, curl_socket_t fd) {
+  struct lc_fetcher *fetcher = arg;
+  struct lc_fetch_watch *watch = find_watch(fetcher, fd);
+  if (watch != NULL)
+    drop_watch(watch);
+  if ((size_t)fd < fetcher->socket_cap)
+    fetcher->sockets[fd].inode = 0;
+  return close(fd);
+}
+
+/* A watch that can't be had fails the request at once, instead of letting it wait for its deadline. */
+static int fail_request(struct lc_fetcher *fetcher, CURL *easy) {
+  char *private = NULL;
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+  struct lc_fetch *fetch = (struct lc_fetch *)(void *)private;
+  fetch->failure = LC_ENOMEM;
+  lc_timer_start(lc_worker_timers(fetcher->worker), &fetch->deadline, lc_worker_now_ms(fetcher->worker));
+  return 0;
+}
+
+/*
+ * A connection that becomes idle stays watched: the next request on it then costs no system call for that. Should it
+ * become readable while idle (the server has closed it), on_poll stops the watch; libcurl sees for itself before it
+ * uses the connection.
+ */
+static void unwant(struct lc_fetcher *fetcher, struct lc_fetch_watch *watch) {
+  uint64_t inode = fetcher->sockets[watch->fd].inode;
+  watch->wanted = 0;
+  if (inode == 0 || inode_of(watch->fd) != inode)
+    drop_watch(watch);
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned) {
-  (void)easy;
   (void)assigned;
   struct lc_fetcher *fetcher = arg;
   struct lc_fetch_watch *watch = find_watch(fetcher, fd);
-  if (watch == NULL && what != CURL_POLL_REMOVE)
-    watch = new_watch(fetcher, fd, false);
-  if (watch == NULL)
+  if (what == CURL_POLL_REMOVE) {
+    if (watch != NULL)
+      unwant(fetcher, watch);
     return 0;
-  watch->wanted = 0;
-  if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
-    watch->wanted |= UV_READABLE;
-  if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
-    watch->wanted |= UV_WRITABLE;
-  if (what == CURL_POLL_REMOVE && !watch->ours) {
-    drop_watch(watch);
-  } else if (watch->wanted != 0 && watch->wanted != watch->active) {
-    set_events(watch, watch->wanted);
   }
+  if (watch == NULL)
+    watch = new_watch(fetcher, fd);
+  if (watch == NULL)
+    return fail_request(fetcher, easy);
+  watch->wanted = what == CURL_POLL_INOUT ? UV_READABLE | UV_WRITABLE
+                  : what == CURL_POLL_OUT ? UV_WRITABLE
+                                          : UV_READABLE;
+  if (watch->wanted != watch->active)
+    set_events(watch, watch->wanted);
   return 0;
 }
 
@@ -284,7 +326,7 @@ static void end(struct lc_task *task) {
   struct lc_fetcher *fetcher = lc_container_of(task, struct lc_fetcher, end_task);
   void (*done)(void *arg) = fetcher->done;
   void *arg = fetcher->arg;
-  lc_free(fetcher->watches);
+  lc_free(fetcher->sockets);
   lc_free(fetcher);
   if (done != NULL)
     done(arg);
@@ -337,8 +379,11 @@ static void cancel_all(struct lc_list *list) {
 
 static void cancel_waiting(struct lc_list *bucket) {
   while (!lc_list_empty(bucket)) {
-    /* The host goes with its last request. */
-    cancel_all(&lc_container_of(bucket->next, struct lc_fetch_host, link)->waiting);
+    struct lc_fetch_host *host = lc_container_of(bucket->next, struct lc_fetch_host, link);
+    host->running++; /* or it would go with its last request */
+    cancel_all(&host->waiting);
+    host->running--;
+    lc_fetch_host_drop(host);
   }
 }
 

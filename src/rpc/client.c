@@ -20,6 +20,7 @@ struct lc_rpc_client {
   struct lc_list calls;
   char authority[LC_HOST_SIZE + 9];
   struct lc_err down_err; /* why the connection could not be made, or ended */
+  bool heard;             /* the server has sent something */
   bool down;              /* no new calls */
   bool closing;           /* the calls are being ended: a callback may destroy the client meanwhile */
   bool destroyed;         /* freed when the connection has closed */
@@ -74,25 +75,42 @@ static const char *message_of(struct lc_rpc_client_call *call) {
   return (const char *)call->message.data;
 }
 
-/* Ends a call: tells its caller, if it still has one, and frees it. */
+/* Tells the caller, if there still is one. It may destroy the client. */
+static void call_tell(struct lc_rpc_client_call *call) {
+  if (!call->done)
+    return;
+  struct lc_rpc_result result = {.status = call->status, .transport = call->transport, .message = message_of(call)};
+  if (call->status == LC_GRPC_OK)
+    result.reply = lc_buf_slice(&call->reply);
+  lc_rpc_client_done done = call->done;
+  call->done = NULL;
+  done(call->arg, &result);
+}
+
+/* Nothing more comes for this call. */
 static void call_end(struct lc_rpc_client_call *call) {
+  const struct lc_err *down_err = &call->client->down_err;
   if (!call->has_status) {
-    call->status = LC_GRPC_UNAVAILABLE;
     call->transport = true;
-    call->fault =
-        call->client->down_err.code ? call->client->down_err.msg : "the server ended the call without a status";
+    set_fault(call, LC_GRPC_UNAVAILABLE,
+              down_err->code ? down_err->msg : "the server ended the call without a status");
   } else if (call->status == LC_GRPC_OK && !call->has_reply) {
-    call->status = LC_GRPC_INTERNAL;
-    call->fault = "the server's reply had no message";
+    set_fault(call, LC_GRPC_INTERNAL, "the server's reply had no message");
   }
-  struct lc_rpc_result result = {.status = call->status,
-                                 .transport = call->transport,
-                                 .message = message_of(call),
-                                 .reply = lc_buf_slice(&call->reply)};
   lc_timer_stop(lc_worker_timers(call->client->worker), &call->deadline);
-  if (call->done)
-    call->done(call->arg, &result);
+  call_tell(call);
   call_free(call);
+}
+
+/* The server need not go on; the call is freed when its stream has ended. */
+static void call_reset(struct lc_rpc_client_call *call) {
+  struct lc_rpc_client *client = call->client;
+  if (!client->conn)
+    return; /* its streams are being ended */
+  if (lc_h2_reset(client->h2, call->stream_id, LC_H2_CANCEL) == LC_ENOMEM)
+    lc_conn_abort(client->conn);
+  else
+    lc_conn_flush_later(client->conn);
 }
 
 static void *on_begin(void *arg, int32_t stream_id) {
@@ -103,7 +121,9 @@ static void *on_begin(void *arg, int32_t stream_id) {
 
 static int parse_number(struct lc_slice text) {
   int number = 0;
-  for (size_t i = 0; i < text.len && i < 4; i++) {
+  if (text.len == 0 || text.len > 4)
+    return LC_GRPC_UNKNOWN;
+  for (size_t i = 0; i < text.len; i++) {
     if (text.ptr[i] < '0' || text.ptr[i] > '9')
       return LC_GRPC_UNKNOWN;
     number = number * 10 + (text.ptr[i] - '0');
@@ -134,7 +154,7 @@ static void on_head(void *arg, void *stream, bool trailers) {
 }
 
 static void on_data(void *arg, void *stream, struct lc_slice data) {
-  struct lc_rpc_client *client = arg;
+  (void)arg;
   struct lc_rpc_client_call *call = stream;
   struct lc_slice message;
   int rc;
@@ -149,24 +169,32 @@ static void on_data(void *arg, void *stream, struct lc_slice data) {
   }
   if (rc == 0)
     return;
-  set_fault(call, rc == LC_ETOOBIG ? LC_GRPC_RESOURCE_EXHAUSTED : LC_GRPC_INTERNAL,
-            rc == LC_ETOOBIG ? "the reply is over this client's message limit" : "malformed reply");
-  lc_h2_reset(client->h2, call->stream_id, LC_H2_CANCEL);
+  if (rc == LC_ETOOBIG)
+    set_fault(call, LC_GRPC_RESOURCE_EXHAUSTED, "the reply is over this client's message limit");
+  else if (rc == LC_ENOMEM)
+    set_fault(call, LC_GRPC_RESOURCE_EXHAUSTED, "out of memory for the reply");
+  else
+    set_fault(call, LC_GRPC_INTERNAL, "malformed reply");
+  call_reset(call);
 }
 
 static void on_stream_close(void *arg, void *stream, uint32_t error_code) {
   (void)arg;
   struct lc_rpc_client_call *call = stream;
-  if (!call->has_status && error_code == LC_H2_REFUSED_STREAM)
+  if (!call->has_status && error_code == LC_H2_REFUSED_STREAM) {
+    call->transport = true;
     set_fault(call, LC_GRPC_UNAVAILABLE, "the server refused the stream (it is stopping, or has too many)");
+  }
   call_end(call);
 }
 
 static void on_goaway(void *arg, int32_t last_stream_id, uint32_t error_code) {
   struct lc_rpc_client *client = arg;
   (void)last_stream_id;
-  (void)error_code;
-  if (!client->down)
+  if (error_code != LC_H2_NO_ERROR)
+    lc_err_set(&client->down_err, LC_EUNAVAILABLE, "%s: the server ended the connection (HTTP/2 error %u)",
+               client->authority, (unsigned)error_code);
+  else if (!client->down)
     lc_err_set(&client->down_err, LC_EUNAVAILABLE, "%s: the server is stopping", client->authority);
   client->down = true;
 }
@@ -186,22 +214,45 @@ static const struct lc_h2_handler H2_HANDLER = {
     .body = body_of,
 };
 
+/* Ends the connection for a reason of ours, unless there already is one. */
+static void give_up(struct lc_rpc_client *client, int code, const char *why) {
+  client->down = true;
+  if (!client->down_err.code)
+    lc_err_set(&client->down_err, code, "%s: %s", client->authority, why);
+  lc_conn_close(client->conn, 0);
+}
+
+/* Makes frames of what is ready, unless the last ones still wait for the kernel: then on_drain will. */
 static void pull_frames(struct lc_rpc_client *client) {
-  struct lc_outq *out = lc_conn_out(client->conn);
-  if (!lc_conn_blocked(client->conn) && lc_h2_pull(client->h2, out, OUTPUT_LIMIT) != 0)
-    lc_conn_abort(client->conn);
-  else if (out->bytes == 0 && !lc_h2_alive(client->h2))
-    lc_conn_close(client->conn, 0);
+  if (client->destroyed || lc_conn_blocked(client->conn))
+    return;
+  if (lc_h2_pull(client->h2, lc_conn_out(client->conn), OUTPUT_LIMIT) != 0)
+    give_up(client, LC_ENOMEM, "out of memory");
+  else if (!lc_h2_alive(client->h2))
+    give_up(client, LC_EPROTO, "not an HTTP/2 server");
+}
+
+/* The first bytes tell a server of the wrong kind. */
+static bool is_http1(struct lc_rpc_client *client, const uint8_t *data, size_t len) {
+  static const char name[] = "HTTP/";
+  bool first = !client->heard;
+  client->heard = true;
+  return first && len >= sizeof(name) - 1 && memcmp(data, name, sizeof(name) - 1) == 0;
 }
 
 static void on_read(void *arg, const uint8_t *data, size_t len) {
   struct lc_rpc_client *client = arg;
+  if (client->destroyed)
+    return;
+  if (is_http1(client, data, len)) {
+    give_up(client, LC_EPROTO, "answers in HTTP/1, not gRPC (is this the server's --listen address?)");
+    return;
+  }
   lc_h2_set_now(client->h2, lc_worker_now_ms(client->worker));
-  if (lc_h2_recv(client->h2, data, len) != 0 && !client->down_err.code)
-    lc_err_set(&client->down_err, LC_EPROTO, "%s: not an HTTP/2 server", client->authority);
+  int rc = lc_h2_recv(client->h2, data, len);
   pull_frames(client);
-  if (client->down_err.code == LC_EPROTO)
-    lc_conn_close(client->conn, 0);
+  if (rc != 0 && !client->destroyed)
+    give_up(client, rc, rc == LC_ENOMEM ? "out of memory" : "not an HTTP/2 server");
 }
 
 static void on_drain(void *arg) {
@@ -210,20 +261,23 @@ static void on_drain(void *arg) {
 
 static void on_connect(void *arg, int code) {
   struct lc_rpc_client *client = arg;
-  if (code != LC_OK)
-    lc_err_set(&client->down_err, code, "%s: %s", client->authority,
-               code == LC_EDEADLINE ? "no answer to the connection request"
-                                    : "can't connect (is lcache running there?)");
+  if (code == LC_EDEADLINE)
+    lc_err_set(&client->down_err, code, "%s: can't connect (no answer; is lcache running there?)", client->authority);
+  else if (code != LC_OK)
+    lc_err_set(&client->down_err, code, "%s: can't connect (is lcache running there? %s)", client->authority,
+               lc_conn_error(client->conn));
 }
 
 static void on_conn_close(void *arg, int reason) {
   struct lc_rpc_client *client = arg;
   (void)reason;
+  const char *why = lc_conn_error(client->conn);
+  if (!client->down_err.code)
+    lc_err_set(&client->down_err, LC_EUNAVAILABLE, "%s: the connection was closed%s%s", client->authority,
+               why[0] ? ": " : "", why);
   client->down = true;
   client->conn = NULL;
   client->closing = true;
-  if (!client->down_err.code)
-    lc_err_set(&client->down_err, LC_EUNAVAILABLE, "%s: the connection was closed", client->authority);
   lc_h2_destroy(client->h2); /* ends the calls in progress */
   client->h2 = NULL;
   client->closing = false;
@@ -275,7 +329,6 @@ void lc_rpc_client_destroy(struct lc_rpc_client *client) {
     return;
   for (struct lc_list *node = client->calls.next; node != &client->calls; node = node->next)
     lc_container_of(node, struct lc_rpc_client_call, link)->done = NULL;
-  client->config.on_down = NULL;
   client->destroyed = true;
   if (client->conn)
     lc_conn_abort(client->conn);
@@ -286,22 +339,22 @@ void lc_rpc_client_destroy(struct lc_rpc_client *client) {
 static void on_deadline(struct lc_timer *timer) {
   struct lc_rpc_client_call *call = lc_container_of(timer, struct lc_rpc_client_call, deadline);
   set_fault(call, LC_GRPC_DEADLINE_EXCEEDED, "no reply before the deadline");
-  lc_h2_reset(call->client->h2, call->stream_id, LC_H2_CANCEL);
-  lc_conn_flush_later(call->client->conn);
+  call_reset(call);
+  call_tell(call); /* now, not when the stream has ended: the connection may be stuck */
 }
 
 static int submit(struct lc_rpc_client_call *call, const char *path, uint64_t timeout_ms) {
   struct lc_rpc_client *client = call->client;
   char timeout[16];
   struct lc_h2_field fields[] = {
-      {lc_slice_str(":method"), lc_slice_str("POST")},
-      {lc_slice_str(":scheme"), lc_slice_str("http")},
-      {lc_slice_str(":path"), lc_slice_str(path)},
-      {lc_slice_str(":authority"), lc_slice_str(client->authority)},
-      {lc_slice_str("content-type"), lc_slice_str("application/grpc")},
-      {lc_slice_str("te"), lc_slice_str("trailers")},
-      {lc_slice_str("user-agent"), lc_slice_str("lcache")},
-      {lc_slice_str("grpc-timeout"), {0}},
+      {lc_slice_str(":method"), lc_slice_str("POST"), false},
+      {lc_slice_str(":scheme"), lc_slice_str("http"), false},
+      {lc_slice_str(":path"), lc_slice_str(path), false},
+      {lc_slice_str(":authority"), lc_slice_str(client->authority), false},
+      {lc_slice_str("content-type"), lc_slice_str("application/grpc"), false},
+      {lc_slice_str("te"), lc_slice_str("trailers"), false},
+      {lc_slice_str("user-agent"), lc_slice_str("lcache"), false},
+      {lc_slice_str("grpc-timeout"), {0}, false},
   };
   size_t count = sizeof(fields) / sizeof(fields[0]) - 1;
   if (timeout_ms > 0) {
@@ -357,6 +410,5 @@ int lc_rpc_client_call(struct lc_rpc_client *client, const char *path, struct lc
 
 void lc_rpc_client_cancel(struct lc_rpc_client_call *call) {
   call->done = NULL;
-  lc_h2_reset(call->client->h2, call->stream_id, LC_H2_CANCEL);
-  lc_conn_flush_later(call->client->conn);
+  call_reset(call);
 }

@@ -29,7 +29,7 @@ struct lc_rpc_call {
   uint64_t deadline_ms;
   uint64_t timeout_ms; /* as sent; UINT64_MAX for none */
   unsigned holds;
-  int http_status; /* what the head is answered with when it isn't gRPC's */
+  size_t extra_bytes; /* lc_rpc_charge */
   bool is_post, is_grpc, compressed;
   bool bad_timeout;
   bool started; /* the handler was given a message */
@@ -38,12 +38,10 @@ struct lc_rpc_call {
   _Alignas(16) char state[STATE_SIZE];
 };
 
+#define TEXT(text_)                                                                                                    \
+  { (const uint8_t *)(text_), sizeof(text_) - 1 }
 #define FIELD(name_, value_)                                                                                           \
-  {                                                                                                                    \
-    {(const uint8_t *)(name_), sizeof(name_) - 1}, {                                                                   \
-      (const uint8_t *)(value_), sizeof(value_) - 1                                                                    \
-    }                                                                                                                  \
-  }
+  { .name = TEXT(name_), .value = TEXT(value_), .fixed = true }
 
 static const struct lc_h2_field OK_HEAD[] = {FIELD(":status", "200"), FIELD("content-type", "application/grpc")};
 static const struct lc_h2_field OK_TRAILERS[] = {FIELD("grpc-status", "0")};
@@ -110,22 +108,14 @@ static int on_header(void *arg, struct lc_request *request, struct lc_slice name
   return LC_OK;
 }
 
-/* A client that never ends its half would keep the stream: it has its answer, so the stream ends here. */
-static void end_stream(struct lc_rpc_call *call) {
-  if (!call->request.ended)
-    lc_request_reset(&call->request, LC_H2_NO_ERROR);
-}
-
 static void reply_http(struct lc_rpc_call *call, const char *status) {
   struct lc_h2 *h2 = lc_request_h2(&call->request);
   call->over = true;
   if (!h2)
     return;
-  const struct lc_h2_field fields[] = {{lc_slice_str(":status"), lc_slice_str(status)}};
+  const struct lc_h2_field fields[] = {{lc_slice_str(":status"), lc_slice_str(status), false}};
   if (lc_h2_respond(h2, call->request.stream_id, fields, 1, true) != 0)
     lc_request_reset(&call->request, LC_H2_INTERNAL_ERROR);
-  else
-    end_stream(call);
   lc_request_kick(&call->request);
 }
 
@@ -157,6 +147,12 @@ static void on_deadline(struct lc_timer *timer) {
   struct lc_rpc_call *call = lc_container_of(timer, struct lc_rpc_call, deadline);
   cancel_handler(call);
   lc_rpc_finish(call, LC_GRPC_DEADLINE_EXCEEDED, "deadline passed");
+}
+
+/* Charges what the call holds: pieces of its message, decoded fields, the handler's own, output. */
+static bool account(struct lc_rpc_call *call) {
+  size_t held = call->request.arena.used_bytes + call->request.body.bytes + call->extra_bytes;
+  return held == call->request.charged || lc_request_account(&call->request, held);
 }
 
 static void run_handler(struct lc_rpc_call *call, struct lc_slice message) {
@@ -194,7 +190,6 @@ static void refuse_message(struct lc_rpc_call *call, int rc) {
 static void on_data(void *arg, struct lc_request *request, struct lc_slice data) {
   (void)arg;
   struct lc_rpc_call *call = (struct lc_rpc_call *)request;
-  size_t arrived = data.len;
   while (!call->over) {
     struct lc_slice message;
     int rc = lc_grpc_deframe(&call->deframer, &data, &message);
@@ -202,7 +197,7 @@ static void on_data(void *arg, struct lc_request *request, struct lc_slice data)
       run_handler(call, message);
       continue;
     }
-    if (rc == 0 && lc_grpc_deframer_partial(&call->deframer) && !lc_request_charge(request, arrived))
+    if (rc == 0 && !account(call))
       rc = LC_ENOMEM;
     if (rc < 0)
       refuse_message(call, rc);
@@ -250,8 +245,8 @@ static int send_error(struct lc_rpc_call *call, struct lc_h2 *h2, int status, co
   lc_buf_init(&text);
   int rc = lc_grpc_encode_message(lc_slice_str(message ? message : ""), &text);
   struct lc_h2_field fields[4] = {OK_HEAD[0], OK_HEAD[1]};
-  fields[2] = (struct lc_h2_field){lc_slice_str("grpc-status"), lc_slice_of(number, (size_t)number_len)};
-  fields[3] = (struct lc_h2_field){lc_slice_str("grpc-message"), lc_buf_slice(&text)};
+  fields[2] = (struct lc_h2_field){lc_slice_str("grpc-status"), lc_slice_of(number, (size_t)number_len), false};
+  fields[3] = (struct lc_h2_field){lc_slice_str("grpc-message"), lc_buf_slice(&text), false};
   size_t count = rc == 0 && text.len > 0 ? 4 : 3;
   int32_t id = call->request.stream_id;
   if (call->head_sent)
@@ -277,7 +272,7 @@ void lc_rpc_finish(struct lc_rpc_call *call, enum lc_grpc_status status, const c
   struct lc_h2 *h2 = lc_request_h2(&call->request);
   if (!h2)
     return;
-  if (status == LC_GRPC_OK && !lc_request_charge(&call->request, call->request.body.bytes)) {
+  if (status == LC_GRPC_OK && !account(call)) {
     status = LC_GRPC_RESOURCE_EXHAUSTED;
     message = "out of buffer memory for replies";
   }
@@ -288,18 +283,28 @@ void lc_rpc_finish(struct lc_rpc_call *call, enum lc_grpc_status status, const c
     if (!call->head_sent)
       drop_output(call);
     rc = send_error(call, h2, status, message);
-    if (rc == 0 && !call->head_sent)
-      end_stream(call);
   }
   if (rc != 0)
     lc_request_reset(&call->request, LC_H2_INTERNAL_ERROR);
   lc_request_kick(&call->request);
 }
 
+/* What a client doesn't take may not pile up: neither over the budget nor over what one message may be. */
+static bool may_send(struct lc_rpc_call *call) {
+  size_t queued = call->request.body.bytes;
+  return queued <= call->server->max_message + LC_GRPC_PREFIX && account(call);
+}
+
 void lc_rpc_send(struct lc_rpc_call *call) {
   struct lc_h2 *h2 = lc_request_h2(&call->request);
   if (call->over || !h2)
     return;
+  if (!may_send(call)) {
+    call->over = true;
+    cancel_handler(call);
+    lc_request_reset(&call->request, LC_H2_ENHANCE_YOUR_CALM); /* to a client: RESOURCE_EXHAUSTED */
+    return;
+  }
   int rc;
   if (!call->head_sent) {
     rc = lc_h2_respond(h2, call->request.stream_id, OK_HEAD, 2, false);
@@ -330,6 +335,11 @@ size_t lc_rpc_max_message(const struct lc_rpc_call *call) {
 
 bool lc_rpc_over(const struct lc_rpc_call *call) {
   return call->over;
+}
+
+bool lc_rpc_charge(struct lc_rpc_call *call, size_t bytes) {
+  call->extra_bytes += bytes;
+  return account(call);
 }
 
 struct lc_outq *lc_rpc_out(struct lc_rpc_call *call) {

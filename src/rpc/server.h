@@ -67,10 +67,15 @@ void *lc_rpc_state(struct lc_rpc_call *call);
 size_t lc_rpc_max_message(const struct lc_rpc_call *call);
 bool lc_rpc_over(const struct lc_rpc_call *call); /* finished or cancelled: nothing can be sent any more */
 
+/* The handler holds so many bytes more for this call, until its memory is freed: charged to the worker's buffer budget.
+ * The arena and the output are charged without this. False: the budget has no room for them. */
+bool lc_rpc_charge(struct lc_rpc_call *call, size_t bytes);
+
 /* Where the handler appends its messages, each with its prefix (wire/msg.h encoders do both). */
 struct lc_outq *lc_rpc_out(struct lc_rpc_call *call);
 
-/* Streaming: send what was appended. */
+/* Streaming: send what was appended. Resets the stream, with on_cancel, when the client doesn't take what was sent and it
+ * adds up to more than a message may have. */
 void lc_rpc_send(struct lc_rpc_call *call);
 
 /*

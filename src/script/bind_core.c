@@ -6,7 +6,8 @@
 /* ctx, the second argument of a getter: a userdata that answers from its load, so that a load makes no table for it. */
 static struct lc_coro *check_ctx(lua_State *L) {
   struct lc_coro *coro = luaL_checkudata(L, 1, LC_CTX_MT);
-  if (!coro->load) luaL_error(L, "the load of this ctx is over");
+  if (!coro->load)
+    luaL_error(L, "the load of this ctx is over");
   return coro;
 }
 
@@ -24,9 +25,12 @@ static int push_slice(lua_State *L, struct lc_slice slice) {
 static int ctx_index(lua_State *L) {
   const struct lc_coro *coro = check_ctx(L);
   const char *field = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  if (strcmp(field, "key") == 0) return push_slice(L, lc_load_key(coro->load));
-  if (strcmp(field, "group") == 0) return push_slice(L, lc_load_group(coro->load));
-  if (strcmp(field, "remaining") != 0) return 0;
+  if (strcmp(field, "key") == 0)
+    return push_slice(L, lc_load_key(coro->load));
+  if (strcmp(field, "group") == 0)
+    return push_slice(L, lc_load_group(coro->load));
+  if (strcmp(field, "remaining") != 0)
+    return 0;
   lua_pushvalue(L, lua_upvalueindex(1));
   return 1;
 }

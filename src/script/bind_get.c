@@ -18,9 +18,11 @@ static void get_free(struct lc_script_get *get) {
 }
 
 void lc_script_get_drop(struct lc_script_get *get) {
-  if (!get) return;
+  if (!get)
+    return;
   get->coro = NULL;
-  if (get->pending && !lc_get_cancel(get->groups, &get->get)) return; /* done comes, and frees it */
+  if (get->pending && !lc_get_cancel(get->groups, &get->get))
+    return; /* done comes, and frees it */
   get_free(get);
 }
 
@@ -31,7 +33,8 @@ static int push_result(lua_State *L, const struct lc_get *get) {
     return 1;
   }
   lua_pushnil(L);
-  if (get->code == LC_ENOTFOUND) return 1;
+  if (get->code == LC_ENOTFOUND)
+    return 1;
   lua_pushstring(L, get->message);
   return 2;
 }
@@ -54,7 +57,8 @@ static void got(struct lc_get *done) {
 
 static struct lc_script_get *get_create(struct lc_coro *coro, struct lc_slice group, struct lc_slice key) {
   struct lc_script_get *get = lc_calloc(1, sizeof *get + group.len + key.len);
-  if (!get) return NULL;
+  if (!get)
+    return NULL;
   memcpy(get->bytes, group.ptr, group.len);
   memcpy(get->bytes + group.len, key.ptr, key.len);
   get->coro = coro;
@@ -81,7 +85,8 @@ static int core_get(lua_State *L) {
     return luaL_error(L, "lcache.get: there is no group \"%s\"", (const char *)group.ptr);
   lc_coro_drop_wait(coro);
   struct lc_script_get *get = coro->get = get_create(coro, group, key);
-  if (!get) return luaL_error(L, "not enough memory");
+  if (!get)
+    return luaL_error(L, "not enough memory");
   if (lc_group_get(groups, &get->get) == LC_PENDING) {
     get->pending = true;
     return lc_coro_yield(L, coro, LC_WAIT_GET);

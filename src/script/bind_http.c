@@ -9,20 +9,24 @@
 /* A name or value that would end its line could add headers, or a request. */
 static const char *check_header(lua_State *L, int idx) {
   size_t len;
-  if (lua_type(L, idx) != LUA_TSTRING) luaL_error(L, "lcache.http: headers must be strings, got a %s", luaL_typename(L, idx));
+  if (lua_type(L, idx) != LUA_TSTRING)
+    luaL_error(L, "lcache.http: headers must be strings, got a %s", luaL_typename(L, idx));
   const char *text = lua_tolstring(L, idx, &len);
-  if (strlen(text) != len || strpbrk(text, "\r\n")) luaL_error(L, "lcache.http: a header holds a line end or a NUL");
+  if (strlen(text) != len || strpbrk(text, "\r\n"))
+    luaL_error(L, "lcache.http: a header holds a line end or a NUL");
   return text;
 }
 
 /* The strings are the table's, which the caller's stack holds. */
 static size_t read_headers(lua_State *L, int table, struct lc_fetch_header *headers) {
   size_t count = 0;
-  if (lua_isnoneornil(L, table)) return 0;
+  if (lua_isnoneornil(L, table))
+    return 0;
   luaL_checktype(L, table, LUA_TTABLE);
   lua_pushnil(L);
   while (lua_next(L, table)) {
-    if (count == LC_HTTP_HEADERS_MAX) luaL_error(L, "lcache.http: more than %d headers", LC_HTTP_HEADERS_MAX);
+    if (count == LC_HTTP_HEADERS_MAX)
+      luaL_error(L, "lcache.http: more than %d headers", LC_HTTP_HEADERS_MAX);
     headers[count++] = (struct lc_fetch_header){check_header(L, -2), check_header(L, -1)};
     lua_pop(L, 1);
   }
@@ -32,7 +36,8 @@ static size_t read_headers(lua_State *L, int table, struct lc_fetch_header *head
 static const char *check_text(lua_State *L, int idx, const char *what) {
   size_t len;
   const char *text = luaL_checklstring(L, idx, &len);
-  if (strlen(text) != len) luaL_error(L, "lcache.http: the %s contains a NUL", what);
+  if (strlen(text) != len)
+    luaL_error(L, "lcache.http: the %s contains a NUL", what);
   return text;
 }
 
@@ -84,7 +89,8 @@ static int deliver_response(lua_State *L) {
   lua_pushlstring(L, (const char *)response->body.ptr, response->body.len);
   lua_setfield(L, -2, "body");
   lua_createtable(L, 0, (int)response->header_count);
-  for (size_t i = 0; i < response->header_count; i++) push_header(L, &response->headers[i]);
+  for (size_t i = 0; i < response->header_count; i++)
+    push_header(L, &response->headers[i]);
   lua_setfield(L, -2, "headers");
   return 1;
 }
@@ -107,7 +113,8 @@ static int core_fetch(lua_State *L) {
     request.has_body = true;
   }
   struct lc_coro *coro = lc_coro_waiting(L, "lcache.http");
-  if (!coro->script->fetcher) return luaL_error(L, "lcache.http: there is no HTTP here");
+  if (!coro->script->fetcher)
+    return luaL_error(L, "lcache.http: there is no HTTP here");
   read_limits(L, coro, &request);
   if (lc_fetch_start(coro->script->fetcher, &request, fetched, coro, &coro->fetch, &err) == LC_OK)
     return lc_coro_yield(L, coro, LC_WAIT_FETCH);

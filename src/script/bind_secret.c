@@ -24,7 +24,8 @@ static const char *from_environment(const char *name) {
 }
 
 static const char *folder(const struct lc_script *script) {
-  if (script->secrets_dir) return script->secrets_dir;
+  if (script->secrets_dir)
+    return script->secrets_dir;
   const char *dir = getenv("LCACHE_SECRETS_DIR");
   return dir ? dir : getenv("CREDENTIALS_DIRECTORY");
 }
@@ -34,7 +35,8 @@ static long read_file(const char *dir, const char *name, char secret[LC_SECRET_M
   char path[4096];
   int n = snprintf(path, sizeof path, "%s/%s", dir, name);
   FILE *file = n > 0 && (size_t)n < sizeof path ? fopen(path, "re") : NULL;
-  if (!file) return -1;
+  if (!file)
+    return -1;
   size_t len = fread(secret, 1, LC_SECRET_MAX + 1, file);
   bool failed = ferror(file) != 0;
   fclose(file);
@@ -50,8 +52,10 @@ static int core_secret(lua_State *L) {
     return 1;
   }
   long len = dir ? read_file(dir, name, secret) : -1;
-  if (len < 0) return 0;
-  if (len > 0 && secret[len - 1] == '\n') len--;
+  if (len < 0)
+    return 0;
+  if (len > 0 && secret[len - 1] == '\n')
+    len--;
   lua_pushlstring(L, secret, (size_t)len);
   explicit_bzero(secret, sizeof secret);
   return 1;

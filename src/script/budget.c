@@ -2,9 +2,9 @@
 #include "script/internal.h"
 
 /*
- * CPU budgets by LuaJIT's count hook, which is one for the whole state, whatever coroutine runs. The hook of an entry that
- * comes first notes the time and later ones compare, so that a short run never asks for the time. Past the budget the hook
- * comes at every instruction, so that a loop of pcall ends too.
+ * CPU budgets by LuaJIT's count hook, which is one for the whole state, whatever coroutine runs. The hook of an entry
+ * that comes first notes the time and later ones compare, so that a short run never asks for the time. Past the budget
+ * the hook comes at every instruction, so that a loop of pcall ends too.
  */
 #define LC_HOOK_INSTRUCTIONS 10000
 
@@ -29,8 +29,10 @@ static void on_count(lua_State *L, lua_Debug *ar) {
   struct lc_script_budget *budget = &script->budget;
   if (!budget->passed) {
     uint64_t now = lc_clock_thread_cpu_ns();
-    if (budget->started_ns == 0) budget->started_ns = now;
-    if (now - budget->started_ns < budget->limit_ns) return;
+    if (budget->started_ns == 0)
+      budget->started_ns = now;
+    if (now - budget->started_ns < budget->limit_ns)
+      return;
   }
   pass(L, script);
 }
@@ -43,13 +45,16 @@ void lc_budget_begin(struct lc_script *script, uint64_t limit_ns, const char *wh
   *outer = script->budget;
   script->budget = (struct lc_script_budget){.limit_ns = limit_ns, .what = what};
   /* An entry inside another (a getter that asks for another group) pays for itself. */
-  if (outer->started_ns) script->budget.started_ns = lc_clock_thread_cpu_ns();
+  if (outer->started_ns)
+    script->budget.started_ns = lc_clock_thread_cpu_ns();
 }
 
 bool lc_budget_end(struct lc_script *script, const struct lc_script_budget *outer) {
   struct lc_script_budget inner = script->budget;
   script->budget = *outer;
-  if (inner.passed) lc_budget_install(script);
-  if (outer->started_ns) script->budget.started_ns += lc_clock_thread_cpu_ns() - inner.started_ns;
+  if (inner.passed)
+    lc_budget_install(script);
+  if (outer->started_ns)
+    script->budget.started_ns += lc_clock_thread_cpu_ns() - inner.started_ns;
   return inner.passed;
 }

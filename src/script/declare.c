@@ -1,4 +1,3 @@
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -14,8 +13,11 @@ static const double max_exact = 9007199254740992.0;
 bool lc_lua_duration_ms(lua_State *L, int idx, uint64_t *ms) {
   if (lua_type(L, idx) == LUA_TNUMBER) {
     double seconds = lua_tonumber(L, idx);
-    if (!(seconds >= 0) || seconds * 1000 > max_exact) return false;
-    *ms = (uint64_t)ceil(seconds * 1000);
+    if (!(seconds >= 0) || seconds * 1000 > max_exact)
+      return false;
+    *ms = (uint64_t)(seconds * 1000);
+    if ((double)*ms < seconds * 1000)
+      ++*ms;
     return true;
   }
   return lua_type(L, idx) == LUA_TSTRING && lc_parse_duration_ms(lua_tostring(L, idx), ms, NULL) == LC_OK;
@@ -24,7 +26,8 @@ bool lc_lua_duration_ms(lua_State *L, int idx, uint64_t *ms) {
 bool lc_lua_size(lua_State *L, int idx, uint64_t *bytes) {
   if (lua_type(L, idx) == LUA_TNUMBER) {
     double n = lua_tonumber(L, idx);
-    if (!(n >= 0) || n > max_exact || floor(n) != n) return false;
+    if (!(n >= 0) || n > max_exact || (double)(uint64_t)n != n)
+      return false;
     *bytes = (uint64_t)n;
     return true;
   }
@@ -33,14 +36,16 @@ bool lc_lua_size(lua_State *L, int idx, uint64_t *bytes) {
 
 static int core_duration(lua_State *L) {
   uint64_t ms;
-  if (!lc_lua_duration_ms(L, 1, &ms)) return 0;
+  if (!lc_lua_duration_ms(L, 1, &ms))
+    return 0;
   lua_pushnumber(L, (lua_Number)ms);
   return 1;
 }
 
 static int core_size(lua_State *L) {
   uint64_t bytes;
-  if (!lc_lua_size(L, 1, &bytes)) return 0;
+  if (!lc_lua_size(L, 1, &bytes))
+    return 0;
   lua_pushnumber(L, (lua_Number)bytes);
   return 1;
 }
@@ -72,9 +77,11 @@ static int raise_memory(lua_State *L) {
 }
 
 static struct lc_script_group *add_group(lua_State *L, struct lc_script_declared *declared) {
-  if (declared->group_count == LC_SCRIPT_GROUPS_MAX) luaL_error(L, "more than %d groups", LC_SCRIPT_GROUPS_MAX);
+  if (declared->group_count == LC_SCRIPT_GROUPS_MAX)
+    luaL_error(L, "more than %d groups", LC_SCRIPT_GROUPS_MAX);
   struct lc_script_group *groups = grow(declared->groups, declared->group_count, sizeof *groups);
-  if (!groups) raise_memory(L);
+  if (!groups)
+    raise_memory(L);
   declared->groups = groups;
   struct lc_script_group *group = &groups[declared->group_count];
   *group = (struct lc_script_group){.getter = LUA_NOREF, .on_evict = LUA_NOREF};
@@ -85,19 +92,26 @@ static struct lc_script_group *add_group(lua_State *L, struct lc_script_declared
 }
 
 static bool option(lua_State *L, int idx, uint64_t *value) {
-  if (lua_isnoneornil(L, idx)) return false;
+  if (lua_isnoneornil(L, idx))
+    return false;
   *value = (uint64_t)luaL_checknumber(L, idx);
   return true;
 }
 
 static void read_options(lua_State *L, struct lc_group_options *options) {
   uint64_t number;
-  if (option(L, 4, &number)) options->limit_bytes = number;
-  if (option(L, 5, &number)) options->ttl_ms = number;
-  if (option(L, 6, &number)) options->timeout_ms = number;
-  if (!lua_isnoneornil(L, 7)) options->policy = strcmp(lua_tostring(L, 7), "lru") == 0 ? LC_POLICY_LRU : LC_POLICY_LRU2;
-  if (option(L, 8, &number)) options->max_key = number;
-  if (option(L, 9, &number)) options->max_value = number;
+  if (option(L, 4, &number))
+    options->limit_bytes = number;
+  if (option(L, 5, &number))
+    options->ttl_ms = number;
+  if (option(L, 6, &number))
+    options->timeout_ms = number;
+  if (!lua_isnoneornil(L, 7))
+    options->policy = strcmp(lua_tostring(L, 7), "lru") == 0 ? LC_POLICY_LRU : LC_POLICY_LRU2;
+  if (option(L, 8, &number))
+    options->max_key = number;
+  if (option(L, 9, &number))
+    options->max_value = number;
 }
 
 /* core.declared(name): where the group was declared, or nil. */
@@ -105,7 +119,8 @@ static int core_declared(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   const struct lc_script_declared *declared = &lc_script_of(L)->declared;
   for (size_t i = 0; i < declared->group_count; i++) {
-    if (strcmp(declared->groups[i].options.name, name) != 0) continue;
+    if (strcmp(declared->groups[i].options.name, name) != 0)
+      continue;
     lua_pushstring(L, declared->groups[i].where);
     return 1;
   }
@@ -115,7 +130,8 @@ static int core_declared(lua_State *L) {
 /* core.group(name, getter, on_evict, bytes, ttl_ms, timeout_ms, policy, max_key, max_value, where) */
 static int core_group(lua_State *L) {
   struct lc_script *script = lc_script_of(L);
-  if (!script->loading) return luaL_error(L, "groups are declared while the script loads");
+  if (!script->loading)
+    return luaL_error(L, "groups are declared while the script loads");
   const char *name = luaL_checkstring(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   luaL_optstring(L, 7, NULL);
@@ -151,15 +167,19 @@ static int core_setting(lua_State *L) {
   struct lc_script_declared *declared = &lc_script_of(L)->declared;
   const char *name = luaL_checkstring(L, 1), *value = luaL_checkstring(L, 2), *where = luaL_checkstring(L, 3);
   for (size_t i = 0; i < declared->setting_count; i++) {
-    if (strcmp(declared->settings[i].name, name) != 0) continue;
+    if (strcmp(declared->settings[i].name, name) != 0)
+      continue;
     lua_pushstring(L, declared->settings[i].where);
     return 1;
   }
-  if (declared->setting_count == LC_SCRIPT_SETTINGS_MAX) return luaL_error(L, "too many settings");
+  if (declared->setting_count == LC_SCRIPT_SETTINGS_MAX)
+    return luaL_error(L, "too many settings");
   struct lc_script_setting *settings = grow(declared->settings, declared->setting_count, sizeof *settings);
-  if (!settings) return raise_memory(L);
+  if (!settings)
+    return raise_memory(L);
   declared->settings = settings;
-  if (!set_setting(&settings[declared->setting_count++], name, value, where)) return raise_memory(L);
+  if (!set_setting(&settings[declared->setting_count++], name, value, where))
+    return raise_memory(L);
   return 0;
 }
 
@@ -174,15 +194,16 @@ void lc_declared_fini(struct lc_script_declared *declared) {
     lc_free((void *)(uintptr_t)declared->groups[i].options.name);
     lc_free(declared->groups[i].where);
   }
-  for (size_t i = 0; i < declared->setting_count; i++) setting_fini(&declared->settings[i]);
+  for (size_t i = 0; i < declared->setting_count; i++)
+    setting_fini(&declared->settings[i]);
   lc_free(declared->groups);
   lc_free(declared->settings);
   *declared = (struct lc_script_declared){0};
 }
 
 void lc_bind_declare(lua_State *L) {
-  static const luaL_Reg functions[] = {{"duration", core_duration}, {"size", core_size},         {"where", core_where},
-                                       {"loading", core_loading},   {"declared", core_declared}, {"group", core_group},
-                                       {"setting", core_setting},   {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"duration", core_duration}, {"size", core_size},   {"where", core_where},     {"loading", core_loading},
+      {"declared", core_declared}, {"group", core_group}, {"setting", core_setting}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

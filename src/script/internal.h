@@ -23,6 +23,7 @@ struct lc_script_memory {
   atomic_size_t used;
   atomic_ulong cap_hits;
   size_t collect_at; /* bytes at which the next load collects first */
+  void *reserve;     /* while the state is made */
   bool refused;      /* an allocation was refused since the last collection */
   bool uncapped;     /* while collecting */
 };
@@ -79,14 +80,15 @@ int lc_script_open(const struct lc_script_config *config, struct lc_script **scr
 typedef int (*lc_script_fn)(lua_State *L); /* its argument: lua_touserdata(L, 1); at index 1 */
 
 /*
- * Runs fn on the main state. 0; or LC_ENOMEM, or LC_EINVAL with the Lua error in `err`. Whatever fn leaves on the stack is
- * dropped.
+ * Runs fn on the main state. 0; or LC_ENOMEM, or LC_EINVAL with the Lua error in `err`. Whatever fn leaves on the stack
+ * is dropped.
  */
 int lc_script_protect(struct lc_script *script, lc_script_fn fn, void *arg, struct lc_err *err);
 
 /* memory.c */
 void *lc_script_alloc(void *ud, void *ptr, size_t old_size, size_t new_size);
-void lc_script_collect(struct lc_script *script);          /* all that can be had back; never fails */
+lua_State *lc_script_newstate(struct lc_script *script);    /* NULL: no memory */
+void lc_script_collect(struct lc_script *script);           /* all that can be had back; never fails */
 void lc_script_collect_if_needed(struct lc_script *script); /* before a load */
 size_t lc_script_memory_left(const struct lc_script *script);
 
@@ -122,6 +124,11 @@ void lc_declared_fini(struct lc_script_declared *declared);
 int lc_script_print(lua_State *L); /* print: a line of the log */
 
 /* "250ms", 0.25 -> milliseconds; "64MB", 4096 -> bytes. False: the value at idx is none. */
+/* A whole number that a double and "%.0f" have exactly. */
+static inline bool lc_lua_whole(double n) {
+  return n > -1e15 && n < 1e15 && (double)(int64_t)n == n;
+}
+
 bool lc_lua_duration_ms(lua_State *L, int idx, uint64_t *ms);
 bool lc_lua_size(lua_State *L, int idx, uint64_t *bytes);
 
@@ -134,8 +141,12 @@ void lc_json_decode_init(void);
 
 /* log.c */
 bool lc_rate_take(struct lc_script *script, struct lc_script_rate *rate);
-void lc_script_log_failure(struct lc_script *script, const char *event, struct lc_slice group, struct lc_slice key,
-                           const char *error, const char *traceback);
+struct lc_script_failure {
+  const char *event;
+  struct lc_slice group, key;
+  const char *error, *getter, *traceback; /* getter, where it begins, and traceback may be NULL */
+};
+void lc_script_log_failure(struct lc_script *script, const struct lc_script_failure *failure);
 
 /*
  * One run of a getter: a coroutine, and what it waits for. It lives in the userdata that the getter sees as ctx, at the
@@ -169,7 +180,8 @@ void lc_coro_cancel(struct lc_coro *coro);                         /* drops it; 
 void lc_coro_resume(struct lc_coro *coro, lc_script_fn deliver, void *arg);
 
 /* wait.c */
-struct lc_coro *lc_coro_waiting(lua_State *L, const char *call); /* the getter that calls, or raises: it can't wait here */
+struct lc_coro *lc_coro_waiting(lua_State *L,
+                                const char *call); /* the getter that calls, or raises: it can't wait here */
 int lc_coro_yield(lua_State *L, struct lc_coro *coro, enum lc_coro_wait wait);
 void lc_coro_drop_wait(struct lc_coro *coro);
 uint64_t lc_coro_remaining_ms(const struct lc_coro *coro);

@@ -11,7 +11,8 @@
 static _Thread_local size_t parse_bytes_left;
 
 static void *parse_malloc(size_t size) {
-  if (size > parse_bytes_left) return NULL;
+  if (size > parse_bytes_left)
+    return NULL;
   parse_bytes_left -= size;
   return lc_malloc(size);
 }
@@ -48,7 +49,8 @@ static void push_object(lua_State *L, const cJSON *json, int depth) {
 }
 
 static void push(lua_State *L, const cJSON *json, int depth) {
-  if (depth > LC_JSON_DEPTH) luaL_error(L, "nested deeper than %d", LC_JSON_DEPTH);
+  if (depth > LC_JSON_DEPTH)
+    luaL_error(L, "nested deeper than %d", LC_JSON_DEPTH);
   luaL_checkstack(L, 8, "lcache.json.decode");
   switch (json->type & 0xff) {
   case cJSON_True:
@@ -96,8 +98,10 @@ static bool has_nul_escape(const char *text, size_t len) {
   const char *end = text + len, *at = text;
   while ((at = memmem(at, (size_t)(end - at), "\\u0000", 6))) {
     size_t backslashes = 1;
-    while (at - backslashes >= text && at[-(ptrdiff_t)backslashes] == '\\') backslashes++;
-    if (backslashes % 2 == 1) return true;
+    while (at - backslashes >= text && at[-(ptrdiff_t)backslashes] == '\\')
+      backslashes++;
+    if (backslashes % 2 == 1)
+      return true;
     at += 6;
   }
   return false;
@@ -116,8 +120,10 @@ static void free_json(void *json) {
 int lc_json_decode(lua_State *L) {
   size_t len;
   const char *end = NULL, *text = luaL_checklstring(L, 1, &len);
-  if (too_deep(text, len)) return refuse(L, "JSON is nested too deep");
-  if (has_nul_escape(text, len)) return refuse(L, "JSON with \\u0000 in a string can't be read");
+  if (too_deep(text, len))
+    return refuse(L, "JSON is nested too deep");
+  if (has_nul_escape(text, len))
+    return refuse(L, "JSON with \\u0000 in a string can't be read");
   struct lc_holder *holder = lc_holder_push(L, free_json);
   parse_bytes_left = lc_script_memory_left(lc_script_of(L));
   /* The NUL behind every Lua string is part of the text for cJSON, which needs it to see that nothing follows. */

@@ -6,8 +6,8 @@
 #include "script/internal.h"
 
 /*
- * Lua to JSON, straight into a buffer: cJSON's printer ends strings at a NUL, which Lua strings may contain. Tables are read
- * raw. Misuse raises, a table that contains itself by the limit on depth.
+ * Lua to JSON, straight into a buffer: cJSON's printer ends strings at a NUL, which Lua strings may contain. Tables are
+ * read raw. Misuse raises, a table that contains itself by the limit on depth.
  */
 struct encoder {
   lua_State *L;
@@ -18,18 +18,22 @@ struct encoder {
 static void encode(struct encoder *e, int depth);
 
 static void check_room(struct encoder *e) {
-  if (e->buf->failed) luaL_error(e->L, "not enough memory");
-  if (e->buf->len > e->limit) luaL_error(e->L, "lcache.json.encode: the text is larger than the memory that is left");
+  if (e->buf->failed)
+    luaL_error(e->L, "not enough memory");
+  if (e->buf->len > e->limit)
+    luaL_error(e->L, "lcache.json.encode: the text is larger than the memory that is left");
 }
 
 static void encode_number(struct encoder *e, double number) {
   char text[32];
-  if (!isfinite(number)) luaL_error(e->L, "lcache.json.encode: JSON has no inf and no nan");
-  if (fabs(number) < 1e15 && floor(number) == number) {
+  if (!isfinite(number))
+    luaL_error(e->L, "lcache.json.encode: JSON has no inf and no nan");
+  if (lc_lua_whole(number)) {
     snprintf(text, sizeof text, "%.0f", number == 0 ? 0.0 : number);
   } else {
     snprintf(text, sizeof text, "%.15g", number);
-    if (strtod(text, NULL) != number) snprintf(text, sizeof text, "%.17g", number);
+    if (strtod(text, NULL) != number)
+      snprintf(text, sizeof text, "%.17g", number);
   }
   lc_buf_str(e->buf, text);
 }
@@ -44,7 +48,8 @@ static void encode_string(struct encoder *e, int idx) {
 static void encode_array(struct encoder *e, size_t count, int depth) {
   lc_buf_char(e->buf, '[');
   for (size_t i = 1; i <= count; i++) {
-    if (i > 1) lc_buf_char(e->buf, ',');
+    if (i > 1)
+      lc_buf_char(e->buf, ',');
     lua_rawgeti(e->L, -1, (int)i);
     encode(e, depth);
     lua_pop(e->L, 1);
@@ -58,8 +63,10 @@ static void encode_object(struct encoder *e, int depth) {
   lua_pushnil(e->L);
   while (lua_next(e->L, -2)) {
     if (lua_type(e->L, -2) != LUA_TSTRING)
-      luaL_error(e->L, "lcache.json.encode: a table with holes, or with keys of different types, is neither array nor object");
-    if (!first) lc_buf_char(e->buf, ',');
+      luaL_error(
+          e->L, "lcache.json.encode: a table with holes, or with keys of different types, is neither array nor object");
+    if (!first)
+      lc_buf_char(e->buf, ',');
     first = false;
     encode_string(e, -2);
     lc_buf_char(e->buf, ':');
@@ -70,7 +77,8 @@ static void encode_object(struct encoder *e, int depth) {
 }
 
 static bool is_marked_array(lua_State *L) {
-  if (!lua_getmetatable(L, -1)) return false;
+  if (!lua_getmetatable(L, -1))
+    return false;
   luaL_getmetatable(L, LC_JSON_ARRAY_MT);
   bool marked = lua_rawequal(L, -1, -2);
   lua_pop(L, 2);
@@ -85,7 +93,7 @@ static bool is_sequence(lua_State *L, size_t *count) {
   while (lua_next(L, -2)) {
     lua_pop(L, 1);
     double key = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
-    if (!(key >= 1) || key > (double)*count || floor(key) != key) {
+    if (!(key >= 1) || key > (double)*count || !lc_lua_whole(key)) {
       lua_pop(L, 1);
       return false;
     }
@@ -100,7 +108,8 @@ static void encode_table(struct encoder *e, int depth) {
     luaL_error(e->L, "lcache.json.encode: nested deeper than %d (does the table contain itself?)", LC_JSON_DEPTH);
   luaL_checkstack(e->L, 8, "lcache.json.encode");
   bool marked = is_marked_array(e->L), sequence = is_sequence(e->L, &count);
-  if (marked && !sequence) luaL_error(e->L, "lcache.json.encode: an array has holes or keys that are no positions");
+  if (marked && !sequence)
+    luaL_error(e->L, "lcache.json.encode: an array has holes or keys that are no positions");
   if (marked || (sequence && count > 0)) {
     encode_array(e, count, depth + 1);
   } else {
@@ -125,7 +134,8 @@ static void encode(struct encoder *e, int depth) {
     lc_buf_str(e->buf, lua_toboolean(L, -1) ? "true" : "false");
     return;
   case LUA_TLIGHTUSERDATA:
-    if (lua_touserdata(L, -1)) break;
+    if (lua_touserdata(L, -1))
+      break;
     lc_buf_str(e->buf, "null");
     return;
   case LUA_TNIL:

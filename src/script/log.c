@@ -1,4 +1,3 @@
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,28 +12,34 @@ bool lc_rate_take(struct lc_script *script, struct lc_script_rate *rate) {
   if (second != rate->second) {
     unsigned dropped = rate->dropped;
     *rate = (struct lc_script_rate){.second = second};
-    if (dropped) lc_log_event(script->log, LC_LOG_WARN, "script lines dropped", LC_F_INT("lines", dropped));
+    if (dropped)
+      lc_log_event(script->log, LC_LOG_WARN, "script lines dropped", LC_F_INT("lines", dropped));
   }
-  if (rate->lines++ < LC_SCRIPT_LINES_A_SECOND) return true;
+  if (rate->lines++ < LC_SCRIPT_LINES_A_SECOND)
+    return true;
   rate->dropped++;
   return false;
 }
 
-void lc_script_log_failure(struct lc_script *script, const char *event, struct lc_slice group, struct lc_slice key,
-                           const char *error, const char *traceback) {
-  if (!lc_log_enabled(script->log, LC_LOG_WARN) || !lc_rate_take(script, &script->failure_rate)) return;
-  if (traceback) {
-    lc_log_event(script->log, LC_LOG_WARN, event, LC_F_TEXT("group", group), LC_F_KEY(key), LC_F_STR("error", error),
-                 LC_F_STR("traceback", traceback));
-  } else {
-    lc_log_event(script->log, LC_LOG_WARN, event, LC_F_TEXT("group", group), LC_F_KEY(key), LC_F_STR("error", error));
-  }
+void lc_script_log_failure(struct lc_script *script, const struct lc_script_failure *failure) {
+  struct lc_log_field fields[6] = {LC_F_TEXT("group", failure->group), LC_F_KEY(failure->key),
+                                   LC_F_STR("error", failure->error)};
+  unsigned n = 3;
+  if (!lc_log_enabled(script->log, LC_LOG_WARN) || !lc_rate_take(script, &script->failure_rate))
+    return;
+  if (failure->getter)
+    fields[n++] = LC_F_STR("getter", failure->getter);
+  if (failure->traceback)
+    fields[n++] = LC_F_STR("traceback", failure->traceback);
+  lc_log_fields(script->log, LC_LOG_WARN, failure->event, fields);
 }
 
 /* Every worker runs the script, and a describing state did before: one of them is enough to log what it says then. */
 static bool wanted(struct lc_script *script, enum lc_log_level level) {
-  if (!lc_log_enabled(script->log, level)) return false;
-  if (script->loading && (!script->worker || lc_worker_index(script->worker) != 0)) return false;
+  if (!lc_log_enabled(script->log, level))
+    return false;
+  if (script->loading && (!script->worker || lc_worker_index(script->worker) != 0))
+    return false;
   return lc_rate_take(script, &script->log_rate);
 }
 
@@ -60,7 +65,7 @@ static bool read_field(lua_State *L, int idx, struct lc_log_field *field, char n
   case LUA_TNUMBER:
     snprintf(number, 32, "%.14g", lua_tonumber(L, idx));
     *field = LC_F_STR(NULL, number);
-    if (fabs(lua_tonumber(L, idx)) < 1e15 && floor(lua_tonumber(L, idx)) == lua_tonumber(L, idx))
+    if (lc_lua_whole(lua_tonumber(L, idx)))
       *field = LC_F_INT(NULL, lua_tonumber(L, idx));
     return true;
   default:
@@ -74,10 +79,13 @@ static void read_fields(lua_State *L, int table, struct lc_log_field *fields, ch
   lua_pushnil(L);
   while (lua_next(L, table)) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-    if (!name_ok(name)) luaL_error(L, "lcache.log: a field's name must be of letters, digits, '_', '.' and '-'");
-    if (n > LC_SCRIPT_LOG_FIELDS) luaL_error(L, "lcache.log: more than %d fields", LC_SCRIPT_LOG_FIELDS);
+    if (!name_ok(name))
+      luaL_error(L, "lcache.log: a field's name must be of letters, digits, '_', '.' and '-'");
+    if (n > LC_SCRIPT_LOG_FIELDS)
+      luaL_error(L, "lcache.log: more than %d fields", LC_SCRIPT_LOG_FIELDS);
     if (!read_field(L, -1, &fields[n], numbers[n - 1]))
-      luaL_error(L, "lcache.log: field %s must be a string, a number or a boolean, got a %s", name, luaL_typename(L, -1));
+      luaL_error(L, "lcache.log: field %s must be a string, a number or a boolean, got a %s", name,
+                 luaL_typename(L, -1));
     fields[n++].name = name;
     lua_pop(L, 1);
   }
@@ -93,7 +101,8 @@ static int write_log(lua_State *L, enum lc_log_level level) {
     luaL_checktype(L, 2, LUA_TTABLE);
     read_fields(L, 2, fields, numbers);
   }
-  if (wanted(script, level)) lc_log_fields(script->log, level, "script", fields);
+  if (wanted(script, level))
+    lc_log_fields(script->log, level, "script", fields);
   return 0;
 }
 
@@ -122,12 +131,14 @@ int lc_script_print(lua_State *L) {
     lua_pushvalue(L, n + 1);
     lua_pushvalue(L, i);
     lua_call(L, 1, 1);
-    if (lua_type(L, -1) != LUA_TSTRING) return luaL_error(L, "print: tostring gave no string");
+    if (lua_type(L, -1) != LUA_TSTRING)
+      return luaL_error(L, "print: tostring gave no string");
     lua_replace(L, i);
   }
   luaL_buffinit(L, &b);
   for (int i = 1; i <= n; i++) {
-    if (i > 1) luaL_addchar(&b, ' ');
+    if (i > 1)
+      luaL_addchar(&b, ' ');
     lua_pushvalue(L, i);
     luaL_addvalue(&b);
   }

@@ -7,6 +7,8 @@
 /* What a getter returned, or how it failed, as the load's result. */
 #define LC_MESSAGE_MAX 1024u
 
+static const char memory_message[] = "getter passed its memory cap";
+
 static void set_error(struct lc_coro *coro, int code, const char *message) {
   lc_load_set_error(coro->load, code, message, strlen(message));
 }
@@ -16,32 +18,47 @@ struct failure {
   const char *why; /* NULL: the error value on top of the coroutine's stack */
 };
 
+/* Pushes where the getter begins: an error of a tail call, or a wrong result, has no line of its own. */
+static const char *push_where(lua_State *L, const struct lc_coro *coro) {
+  lua_Debug ar;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, coro->script->declared.groups[lc_load_group_index(coro->load)].getter);
+  if (!lua_getinfo(L, ">S", &ar))
+    return "?";
+  return lua_pushfstring(L, "%s:%d", ar.source[0] == '@' ? ar.source + 1 : ar.short_src, ar.linedefined);
+}
+
 static int log_failure(lua_State *L) {
   const struct failure *failure = lua_touserdata(L, 1);
   const struct lc_load *load = failure->coro->load;
-  lua_State *co = failure->coro->co;
-  const char *error = failure->why, *traceback = NULL;
-  if (!error) {
-    lua_xmove(co, L, 1);
-    error = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : lua_pushfstring(L, "error(a %s)", luaL_typename(L, -1));
-    luaL_traceback(L, co, NULL, 0);
-    traceback = lua_tostring(L, -1);
+  struct lc_script_failure line = {"getter failed", lc_load_group(load), lc_load_key(load), failure->why, NULL, NULL};
+  line.getter = push_where(L, failure->coro);
+  if (!line.error) {
+    lua_xmove(failure->coro->co, L, 1);
+    line.error =
+        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : lua_pushfstring(L, "error(a %s)", luaL_typename(L, -1));
+    luaL_traceback(L, failure->coro->co, NULL, 0);
+    line.traceback = lua_tostring(L, -1);
   }
-  lc_script_log_failure(failure->coro->script, "getter failed", lc_load_group(load), lc_load_key(load), error, traceback);
+  lc_script_log_failure(failure->coro->script, &line);
   return 0;
 }
 
 static void fail(struct lc_coro *coro, const char *why, const char *message) {
   struct failure failure = {coro, why};
   struct lc_script *script = coro->script;
-  if (script->memory.refused) lc_script_collect(script);
-  if (lc_script_protect(script, log_failure, &failure, NULL) != LC_OK)
-    lc_script_log_failure(script, "getter failed", lc_load_group(coro->load), lc_load_key(coro->load), message, NULL);
+  /* What the line takes is little, and often it tells that the cap was reached. */
+  script->memory.uncapped = true;
+  if (lc_script_protect(script, log_failure, &failure, NULL) != LC_OK) {
+    struct lc_script_failure line = {
+        "getter failed", lc_load_group(coro->load), lc_load_key(coro->load), message, NULL, NULL};
+    lc_script_log_failure(script, &line);
+  }
+  script->memory.uncapped = false;
   set_error(coro, LC_EINTERNAL, message);
 }
 
 void lc_coro_set_memory_error(struct lc_coro *coro) {
-  fail(coro, "not enough memory", "getter passed its memory cap");
+  fail(coro, "not enough memory", memory_message);
 }
 
 static void fail_return(struct lc_coro *coro, const char *why) {
@@ -52,12 +69,14 @@ static void fail_return(struct lc_coro *coro, const char *why) {
 static bool read_ttl(lua_State *co, int idx, int64_t *ttl_ms) {
   uint64_t ms;
   *ttl_ms = -1;
-  if (lua_isnoneornil(co, idx)) return true;
+  if (lua_isnoneornil(co, idx))
+    return true;
   if (lua_type(co, idx) == LUA_TNUMBER && lua_tonumber(co, idx) == HUGE_VAL) {
     *ttl_ms = 0;
     return true;
   }
-  if (!lc_lua_duration_ms(co, idx, &ms) || ms == 0 || ms > INT64_MAX) return false;
+  if (!lc_lua_duration_ms(co, idx, &ms) || ms == 0 || ms > INT64_MAX)
+    return false;
   *ttl_ms = (int64_t)ms;
   return true;
 }
@@ -67,7 +86,8 @@ static void set_value(struct lc_coro *coro, int first) {
   size_t len;
   int64_t ttl_ms;
   if (!lua_isnoneornil(co, first + 1)) {
-    fail_return(coro, "the getter returned a second result beside its value; a TTL is the third: return value, nil, ttl");
+    fail_return(coro,
+                "the getter returned a second result beside its value; a TTL is the third: return value, nil, ttl");
   } else if (!read_ttl(co, first + 2, &ttl_ms)) {
     fail_return(coro, "the getter's third result must be a TTL: seconds more than 0, or a duration such as \"60s\"");
   } else {
@@ -105,16 +125,15 @@ static void set_returned(struct lc_coro *coro) {
 void lc_coro_set_result(struct lc_coro *coro, int status, bool budget_passed) {
   if (budget_passed) {
     char message[64];
-    snprintf(message, sizeof message, "getter passed its CPU budget of %dms", (int)(coro->script->cpu_budget_ns / 1000000));
+    snprintf(message, sizeof message, "getter passed its CPU budget of %dms",
+             (int)(coro->script->cpu_budget_ns / 1000000));
     fail(coro, status > LUA_YIELD ? NULL : message, message);
   } else if (status == LUA_OK) {
     set_returned(coro);
   } else if (status == LUA_YIELD) {
     fail_return(coro, "the getter called coroutine.yield, and nobody will resume it; to wait, call lcache.sleep, "
                       "lcache.http or lcache.get");
-  } else if (status == LUA_ERRMEM) {
-    lc_coro_set_memory_error(coro);
   } else {
-    fail(coro, NULL, "getter failed");
+    fail(coro, NULL, status == LUA_ERRMEM ? memory_message : "getter failed");
   }
 }

@@ -1,5 +1,5 @@
-#include <lualib.h>
 #include <luajit.h>
+#include <lualib.h>
 #include <string.h>
 
 #include "script/embedded.h"
@@ -74,14 +74,16 @@ static int load_text(lua_State *L) {
 }
 
 static int load_file(lua_State *L) {
-  if (luaL_loadfilex(L, luaL_checkstring(L, 1), "t") == 0) return 1;
+  if (luaL_loadfilex(L, luaL_checkstring(L, 1), "t") == 0)
+    return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;
 }
 
 static int do_file(lua_State *L) {
-  if (luaL_loadfilex(L, luaL_checkstring(L, 1), "t") != 0) return lua_error(L);
+  if (luaL_loadfilex(L, luaL_checkstring(L, 1), "t") != 0)
+    return lua_error(L);
   lua_call(L, 0, LUA_MULTRET);
   return lua_gettop(L) - 1;
 }
@@ -130,16 +132,19 @@ static int search_path(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_getfield(L, -3, "path");
   lua_call(L, 2, 2);
-  if (lua_isnil(L, -2)) return 1;
+  if (lua_isnil(L, -2))
+    return 1;
   const char *file = lua_tostring(L, -2);
-  if (luaL_loadfilex(L, file, "t") == 0) return 1;
+  if (luaL_loadfilex(L, file, "t") == 0)
+    return 1;
   return luaL_error(L, "cannot load module '%s': %s", name, lua_tostring(L, -1));
 }
 
 static int load_embedded(lua_State *L) {
   const struct lc_embedded_lua *module = lua_touserdata(L, lua_upvalueindex(1));
   lua_pushfstring(L, "=%s", module->name);
-  if (luaL_loadbufferx(L, module->source, module->len, lua_tostring(L, -1), "t") != 0) return lua_error(L);
+  if (luaL_loadbufferx(L, module->source, module->len, lua_tostring(L, -1), "t") != 0)
+    return lua_error(L);
   lua_pushstring(L, module->name);
   lua_call(L, 1, 1);
   return 1;

@@ -23,7 +23,8 @@ static int panic(lua_State *L) {
 static int error_of(struct lc_script *script, int status, struct lc_err *err) {
   lua_State *L = script->L;
   const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "the error is no text";
-  if (status == LUA_ERRMEM) return lc_err_set(err, LC_ENOMEM, "%s: no memory, or over its cap", script->path);
+  if (status == LUA_ERRMEM)
+    return lc_err_set(err, LC_ENOMEM, "%s: no memory, or over its cap", script->path);
   return lc_err_set(err, LC_EINVAL, "%s", message);
 }
 
@@ -32,7 +33,8 @@ int lc_script_protect(struct lc_script *script, lc_script_fn fn, void *arg, stru
   int status = lua_cpcall(script->L, fn, arg);
   int code = status == 0 ? LC_OK : error_of(script, status, err);
   lua_settop(script->L, top);
-  if (script->memory.refused) lc_script_collect(script);
+  if (script->memory.refused)
+    lc_script_collect(script);
   return code;
 }
 
@@ -45,7 +47,8 @@ static void script_free(struct lc_script *script) {
 
 static int script_alloc(const struct lc_script_options *options, struct lc_script **script) {
   struct lc_script *s = lc_calloc(1, sizeof *s);
-  if (!s) return LC_ENOMEM;
+  if (!s)
+    return LC_ENOMEM;
   lc_list_init(&s->tasks);
   s->memory.limit = options->memory_bytes ? options->memory_bytes : LC_SCRIPT_MEMORY_DEFAULT;
   s->memory.collect_at = s->memory.limit / 4 * 3;
@@ -75,13 +78,15 @@ static int open_state(lua_State *L) {
 
 static int run_file(lua_State *L) {
   const struct lc_script *script = lc_script_of(L);
-  if (luaL_loadfilex(L, script->path, "t") != 0) return lua_error(L);
+  if (luaL_loadfilex(L, script->path, "t") != 0)
+    return lua_error(L);
   lua_call(L, 0, 0);
   return 0;
 }
 
 static int check_file(const char *path, struct lc_err *err) {
-  if (access(path, R_OK) == 0) return LC_OK;
+  if (access(path, R_OK) == 0)
+    return LC_OK;
   char reason[128];
   return lc_err_set(err, LC_EINVAL, "%s: %s", path, strerror_r(errno, reason, sizeof reason));
 }
@@ -104,20 +109,23 @@ static int run(struct lc_script *script, struct lc_err *err) {
 
 int lc_script_open(const struct lc_script_config *config, struct lc_script **script, struct lc_err *err) {
   int code = check_file(config->options.path, err);
-  if (code != LC_OK) return code;
+  if (code != LC_OK)
+    return code;
   struct lc_script *s;
-  if (script_alloc(&config->options, &s) != LC_OK) return lc_err_set(err, LC_ENOMEM, "no memory for the script");
+  if (script_alloc(&config->options, &s) != LC_OK)
+    return lc_err_set(err, LC_ENOMEM, "no memory for the script");
   s->worker = config->worker;
   s->fetcher = config->fetcher;
   lc_json_decode_init();
-  s->L = lua_newstate(lc_script_alloc, s);
+  s->L = lc_script_newstate(s);
   if (!s->L) {
     script_free(s);
     return lc_err_set(err, LC_ENOMEM, "no memory for the script's state");
   }
   lua_atpanic(s->L, panic);
   code = lc_script_protect(s, open_state, NULL, err);
-  if (code == LC_OK) code = run(s, err);
+  if (code == LC_OK)
+    code = run(s, err);
   if (code != LC_OK) {
     lc_script_destroy(s);
     return code;
@@ -131,8 +139,10 @@ void lc_script_bind(struct lc_script *script, struct lc_groups *groups) {
 }
 
 void lc_script_destroy(struct lc_script *script) {
-  if (!script) return;
-  while (!lc_list_empty(&script->tasks)) lc_coro_cancel(lc_container_of(script->tasks.next, struct lc_coro, link));
+  if (!script)
+    return;
+  while (!lc_list_empty(&script->tasks))
+    lc_coro_cancel(lc_container_of(script->tasks.next, struct lc_coro, link));
   lua_close(script->L);
   script_free(script);
 }

@@ -10,7 +10,8 @@ static void coro_end(struct lc_coro *coro) {
   lc_coro_drop_wait(coro);
   lc_list_remove(&coro->link);
   atomic_fetch_sub_explicit(&script->task_count, 1, memory_order_relaxed);
-  if (coro->load) lc_load_set_impl(coro->load, NULL);
+  if (coro->load)
+    lc_load_set_impl(coro->load, NULL);
   coro->load = NULL;
   /* The last: the collector may take the coroutine, and coro with it, from now on. */
   luaL_unref(script->L, LUA_REGISTRYINDEX, coro->anchor);
@@ -29,10 +30,15 @@ static bool run(struct lc_coro *coro, int args) {
   bool passed = lc_budget_end(script, &outer_budget);
   coro->running = false;
   script->current = outer;
-  if (status == LUA_YIELD && coro->wait != LC_WAIT_NONE && !passed && coro->load) return false;
-  if (coro->load) lc_coro_set_result(coro, status, passed);
+  if (status == LUA_YIELD && coro->wait != LC_WAIT_NONE && !passed && coro->load)
+    return false;
+  bool refused = script->memory.refused;
+  if (coro->load)
+    lc_coro_set_result(coro, status, passed);
   coro_end(coro);
-  if (script->memory.refused) lc_script_collect(script);
+  /* Only now can what filled the memory be collected. */
+  if (refused)
+    lc_script_collect(script);
   return true;
 }
 
@@ -50,7 +56,8 @@ static void coro_init(struct lc_coro *coro, struct lc_script *script, struct lc_
   atomic_fetch_add_explicit(&script->task_count, 1, memory_order_relaxed);
 }
 
-/* Leaves on the coroutine: its userdata, then what runs: getter, key, ctx. Nothing is linked before nothing can raise. */
+/* Leaves on the coroutine: its userdata, then what runs: getter, key, ctx. Nothing is linked before nothing can raise.
+ */
 static int begin(lua_State *L) {
   struct lc_script *script = lc_script_of(L);
   struct beginning *beginning = lua_touserdata(L, 1);
@@ -85,9 +92,11 @@ int lc_coro_start(struct lc_script *script, struct lc_load *load) {
 }
 
 void lc_coro_cancel(struct lc_coro *coro) {
-  if (coro->load) lc_load_set_impl(coro->load, NULL);
+  if (coro->load)
+    lc_load_set_impl(coro->load, NULL);
   coro->load = NULL;
-  if (!coro->running) coro_end(coro);
+  if (!coro->running)
+    coro_end(coro);
 }
 
 struct delivery {
@@ -116,5 +125,6 @@ void lc_coro_resume(struct lc_coro *coro, lc_script_fn fn, void *arg) {
     lc_load_done(load);
     return;
   }
-  if (run(coro, delivery.count)) lc_load_done(load);
+  if (run(coro, delivery.count))
+    lc_load_done(load);
 }

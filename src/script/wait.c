@@ -4,8 +4,10 @@
 struct lc_coro *lc_coro_waiting(lua_State *L, const char *call) {
   const struct lc_script *script = lc_script_of(L);
   struct lc_coro *coro = script->current;
-  if (script->loading) luaL_error(L, "%s can be called only by a getter, not while the script loads", call);
-  if (!coro || !coro->load) luaL_error(L, "%s can be called only by a getter", call);
+  if (script->loading)
+    luaL_error(L, "%s can be called only by a getter, not while the script loads", call);
+  if (!coro || !coro->load)
+    luaL_error(L, "%s can be called only by a getter", call);
   if (coro->co != L)
     luaL_error(L, "%s was called in a coroutine that the script made; call it in the getter itself", call);
   if (!lua_isyieldable(L))
@@ -27,8 +29,10 @@ uint64_t lc_coro_remaining_ms(const struct lc_coro *coro) {
 }
 
 void lc_coro_drop_wait(struct lc_coro *coro) {
-  if (coro->timer.active) lc_timer_stop(lc_worker_timers(coro->script->worker), &coro->timer);
-  if (coro->fetch) lc_fetch_cancel(coro->fetch);
+  if (coro->timer.active)
+    lc_timer_stop(lc_worker_timers(coro->script->worker), &coro->timer);
+  if (coro->fetch)
+    lc_fetch_cancel(coro->fetch);
   coro->fetch = NULL;
   lc_script_get_drop(coro->get);
   coro->get = NULL;

@@ -12,7 +12,8 @@ struct lc_server {
   struct lc_list sessions;
   unsigned connections;
   size_t streams;
-  struct lc_timer tick; /* once a second: idle, slow and stuck connections */
+  struct lc_timer tick; /* idle, slow and stuck connections */
+  uint64_t tick_ms;
   bool draining;
   void (*drained)(void *arg);
   void *drained_arg;
@@ -30,6 +31,7 @@ struct lc_session {
   size_t charged;      /* output bytes charged to the worker */
   uint8_t preface_len; /* bytes of the client's preface seen so far, to tell HTTP/1 apart */
   bool greeted;        /* the preface is complete */
+  bool reading;        /* inside on_read, which pulls frames at its end */
   bool final_sent;
   bool closing;
 };
@@ -37,7 +39,7 @@ struct lc_session {
 extern const struct lc_h2_handler lc_session_h2_handler;
 
 int lc_session_open(struct lc_server *server, int fd);              /* on failure the socket is closed */
-void lc_session_check(struct lc_session *session, uint64_t now_ms); /* once a second */
+void lc_session_check(struct lc_session *session, uint64_t now_ms); /* at each tick */
 void lc_session_drain(struct lc_session *session);
 void lc_session_abort(struct lc_session *session);
 

@@ -83,23 +83,28 @@ const char *lc_request_peer(const struct lc_request *request) {
 }
 
 void lc_request_kick(struct lc_request *request) {
-  if (request->session)
-    lc_conn_flush_later(request->session->conn);
+  struct lc_session *session = request->session;
+  if (session && !session->reading)
+    lc_conn_flush_later(session->conn);
 }
 
 void lc_request_reset(struct lc_request *request, uint32_t error_code) {
   if (!request->session)
     return;
+  int rc = lc_h2_reset(request->session->h2, request->stream_id, error_code);
   /* Out of memory for a RST_STREAM: the stream ends with its connection. */
-  if (lc_h2_reset(request->session->h2, request->stream_id, error_code) != 0)
+  if (rc != LC_OK && rc != LC_ENOTFOUND)
     lc_session_abort(request->session);
   lc_request_kick(request);
 }
 
-bool lc_request_charge(struct lc_request *request, size_t bytes) {
-  if (!lc_worker_charge(request->server->worker, bytes))
+bool lc_request_account(struct lc_request *request, size_t bytes) {
+  struct lc_worker *worker = request->server->worker;
+  if (bytes < request->charged)
+    lc_worker_uncharge(worker, request->charged - bytes);
+  else if (bytes > request->charged && !lc_worker_charge(worker, bytes - request->charged))
     return false;
-  request->charged += bytes;
+  request->charged = bytes;
   return true;
 }
 

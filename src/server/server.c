@@ -5,7 +5,8 @@
 #include "base/alloc.h"
 #include "server/internal.h"
 
-#define TICK_MS 1000u
+#define TICK_MIN_MS 10u
+#define TICK_MAX_MS 1000u
 
 void lc_server_config_init(struct lc_server_config *config) {
   *config = (struct lc_server_config){
@@ -14,6 +15,7 @@ void lc_server_config_init(struct lc_server_config *config) {
       .request_timeout_ms = 60000,
       .stuck_timeout_ms = 60000,
       .idle_ping_ms = 120000,
+      .ping_timeout_ms = 20000,
   };
 }
 
@@ -24,7 +26,17 @@ static void tick(struct lc_timer *timer) {
     next = node->next; /* a check may close a session, but on_close comes in a later loop turn */
     lc_session_check(lc_container_of(node, struct lc_session, link), now_ms);
   }
-  lc_timer_start(lc_worker_timers(server->worker), timer, now_ms + TICK_MS);
+  lc_timer_start(lc_worker_timers(server->worker), timer, now_ms + server->tick_ms);
+}
+
+/* A quarter of the shortest time that is watched over: each is kept to that much. */
+static uint64_t tick_ms(const struct lc_server_config *config) {
+  const uint64_t times[] = {config->hello_timeout_ms, config->request_timeout_ms, config->stuck_timeout_ms,
+                            config->idle_ping_ms, config->ping_timeout_ms};
+  uint64_t least = TICK_MAX_MS * 4u;
+  for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+    least = times[i] < least ? times[i] : least;
+  return least / 4 > TICK_MIN_MS ? least / 4 : TICK_MIN_MS;
 }
 
 int lc_server_create(const struct lc_server_config *config, struct lc_server **out) {
@@ -36,7 +48,8 @@ int lc_server_create(const struct lc_server_config *config, struct lc_server **o
   server->pool = lc_worker_pool(config->worker);
   lc_list_init(&server->sessions);
   server->tick.fire = tick;
-  lc_timer_start(lc_worker_timers(server->worker), &server->tick, lc_worker_now_ms(server->worker) + TICK_MS);
+  server->tick_ms = tick_ms(config);
+  lc_timer_start(lc_worker_timers(server->worker), &server->tick, lc_worker_now_ms(server->worker) + server->tick_ms);
   *out = server;
   return LC_OK;
 }

@@ -27,7 +27,7 @@ struct lc_request {
   uint64_t begun_ms;
   int32_t stream_id;
   bool ended;          /* the client's half */
-  size_t charged;      /* bytes charged to the worker's buffer budget */
+  size_t charged;      /* bytes; see lc_request_account */
   struct lc_outq body; /* of the reply */
   struct lc_arena arena;
   _Alignas(16) char first[LC_REQUEST_INLINE];
@@ -56,7 +56,8 @@ struct lc_server_config {
   uint64_t hello_timeout_ms;   /* a connection must finish its preface in this; default 10 s */
   uint64_t request_timeout_ms; /* a request must come whole in this; default 60 s */
   uint64_t stuck_timeout_ms;   /* output must make progress in this; default 60 s */
-  uint64_t idle_ping_ms;       /* silence after which the peer is pinged; default 120 s; no answer in 20 s closes */
+  uint64_t idle_ping_ms;       /* silence after which the peer is pinged; default 120 s */
+  uint64_t ping_timeout_ms;    /* no answer to that in this closes; default 20 s */
   void (*on_ended)(void *arg); /* a connection ended (for the listener's count); may be NULL */
   void *on_ended_arg;
 };
@@ -88,8 +89,9 @@ const char *lc_request_peer(const struct lc_request *request);
 void lc_request_kick(struct lc_request *request);
 void lc_request_reset(struct lc_request *request, uint32_t error_code);
 
-/* Charges the worker's buffer budget for this request, given back when it is freed. False: the budget is used up. */
-bool lc_request_charge(struct lc_request *request, size_t bytes);
+/* The request holds so many bytes now (what it was charged with before counts no more): charged to the worker's buffer
+ * budget until it is freed. False: the budget has no room for that, and the charge is as it was. */
+bool lc_request_account(struct lc_request *request, size_t bytes);
 
 /* For a face that kept the object in on_close. */
 void lc_request_free(struct lc_request *request);

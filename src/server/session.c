@@ -4,15 +4,18 @@
 #include "base/alloc.h"
 #include "server/internal.h"
 
-/* Frames are made for at most this much output at a time: what a slow reader can hold, and one write's worth. */
+/* Frames are made for at most this much output at a time: what a slow reader can hold, and one write's worth. Less when
+ * the worker's budget has no room for that. */
 #define OUTPUT_LIMIT (256u * 1024)
 #define OUTPUT_FLOOR (16u * 1024)
+#define DRAIN_BYTES (64u * 1024) /* lc_conn calls on_drain after so much */
 #define LINGER_MS 1000u
-#define PING_ANSWER_MS 20000u
 #define FINAL_GOAWAY_MS 1000u
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_LEN ((uint8_t)(sizeof(PREFACE) - 1))
+
+static const uint8_t IDLE_PING[8] = "lc-idle";
 
 static const char NOT_HTTP2[] = "HTTP/1.1 505 HTTP Version Not Supported\r\n"
                                 "content-type: text/plain\r\nconnection: close\r\ncontent-length: 67\r\n\r\n"
@@ -30,32 +33,41 @@ void lc_session_abort(struct lc_session *session) {
   lc_conn_abort(session->conn);
 }
 
-/* Keeps the worker's account of what this connection holds back. False: the budget has no room for more. */
-static bool account_output(struct lc_session *session) {
+/*
+ * Keeps the worker's account of what this connection holds back. What on_drain won't tell of (it is small and not
+ * blocked) leaves at the end of this turn and isn't worth counting. Without room in the budget the account stays behind.
+ */
+static void account_output(struct lc_session *session) {
   struct lc_worker *worker = session->server->worker;
-  size_t queued = lc_conn_blocked(session->conn) ? lc_conn_out(session->conn)->bytes : 0;
-  if (queued < session->charged) {
-    lc_worker_uncharge(worker, session->charged - queued);
-    session->charged = queued;
-  } else if (queued > session->charged) {
-    if (!lc_worker_charge(worker, queued - session->charged))
-      return false;
-    session->charged = queued;
-  }
-  return true;
+  size_t held = lc_conn_out(session->conn)->bytes;
+  if (held < DRAIN_BYTES && !lc_conn_blocked(session->conn))
+    held = 0;
+  if (held < session->charged)
+    lc_worker_uncharge(worker, session->charged - held);
+  else if (held == session->charged || !lc_worker_charge(worker, held - session->charged))
+    return;
+  session->charged = held;
 }
 
-/* Makes frames of what is ready, unless the last ones still wait for the kernel. */
+static size_t output_limit(struct lc_worker *worker) {
+  if (!lc_worker_charge(worker, OUTPUT_LIMIT))
+    return OUTPUT_FLOOR;
+  lc_worker_uncharge(worker, OUTPUT_LIMIT);
+  return OUTPUT_LIMIT;
+}
+
+/* Makes frames of what is ready, unless the last ones still wait for the kernel: then on_drain will. */
 static void pull_frames(struct lc_session *session) {
   struct lc_outq *out = lc_conn_out(session->conn);
-  bool room = account_output(session);
-  if (!lc_conn_blocked(session->conn)) {
-    if (lc_h2_pull(session->h2, out, room ? OUTPUT_LIMIT : OUTPUT_FLOOR) != 0) {
-      lc_session_abort(session);
-      return;
-    }
+  if (session->closing)
+    return;
+  if (!lc_conn_blocked(session->conn) && lc_h2_pull(session->h2, out, output_limit(session->server->worker)) != 0) {
+    lc_session_abort(session);
+    return;
   }
-  if (out->bytes == 0 && !lc_h2_alive(session->h2))
+  account_output(session);
+  bool drain_comes = lc_conn_blocked(session->conn) || out->bytes >= DRAIN_BYTES;
+  if (!drain_comes && !lc_h2_alive(session->h2))
     close_session(session);
 }
 
@@ -83,16 +95,17 @@ static void on_read(void *arg, const uint8_t *data, size_t len) {
   if (!session->greeted && !check_preface(session, data, len))
     return;
   lc_h2_set_now(session->h2, lc_worker_now_ms(session->server->worker));
+  session->reading = true;
   int rc = lc_h2_recv(session->h2, data, len);
-  pull_frames(session);
+  session->reading = false;
+  if (session->greeted)
+    pull_frames(session);
   if (rc != 0)
     close_session(session);
 }
 
 static void on_drain(void *arg) {
-  struct lc_session *session = arg;
-  if (!session->closing)
-    pull_frames(session);
+  pull_frames(arg);
 }
 
 static void finish_drain(struct lc_server *server) {
@@ -119,15 +132,20 @@ static void on_close(void *arg, int reason) {
   finish_drain(server);
 }
 
-static void on_ping_ack(void *arg, const uint8_t opaque[8]) {
-  (void)opaque;
-  struct lc_session *session = arg;
-  session->pinged_ms = 0;
-  if (!session->server->draining || session->final_sent)
-    return;
+static void send_final_goaway(struct lc_session *session) {
   session->final_sent = true;
   if (lc_h2_goaway(session->h2, true) != 0)
     lc_session_abort(session);
+  else
+    lc_conn_flush_later(session->conn);
+}
+
+/* The ack of the ping behind the first GOAWAY: what the client began before it knew has come. */
+static void on_ping_ack(void *arg, const uint8_t opaque[8]) {
+  struct lc_session *session = arg;
+  bool idle = memcmp(opaque, IDLE_PING, sizeof(IDLE_PING)) == 0;
+  if (!idle && session->final_ms && !session->final_sent)
+    send_final_goaway(session);
 }
 
 const struct lc_h2_handler lc_session_h2_handler = {
@@ -179,7 +197,7 @@ fail_fd:
 }
 
 void lc_session_drain(struct lc_session *session) {
-  if (session->closing)
+  if (session->closing || session->final_ms)
     return;
   session->final_ms = lc_worker_now_ms(session->server->worker) + FINAL_GOAWAY_MS;
   if (!session->greeted) {
@@ -198,15 +216,14 @@ static void ping_when_idle(struct lc_session *session, uint64_t now_ms) {
   if (session->pinged_ms && last >= session->pinged_ms)
     session->pinged_ms = 0;
   if (session->pinged_ms) {
-    if (now_ms - session->pinged_ms > PING_ANSWER_MS)
+    if (now_ms - session->pinged_ms >= session->server->config.ping_timeout_ms)
       lc_session_abort(session);
     return;
   }
   if (now_ms - last < session->server->config.idle_ping_ms)
     return;
-  static const uint8_t opaque[8] = "lc-idle";
   session->pinged_ms = now_ms;
-  if (lc_h2_ping(session->h2, opaque) == 0)
+  if (lc_h2_ping(session->h2, IDLE_PING) == 0)
     lc_conn_flush_later(session->conn);
 }
 
@@ -238,12 +255,8 @@ void lc_session_check(struct lc_session *session, uint64_t now_ms) {
       lc_session_abort(session);
     return;
   }
-  if (session->final_ms && !session->final_sent && now_ms >= session->final_ms) {
-    session->final_sent = true;
-    if (lc_h2_goaway(session->h2, true) != 0)
-      lc_session_abort(session);
-    lc_conn_flush_later(session->conn);
-  }
+  if (session->final_ms && !session->final_sent && now_ms >= session->final_ms)
+    send_final_goaway(session);
   expire_requests(session, now_ms);
   if (!session->closing)
     ping_when_idle(session, now_ms);

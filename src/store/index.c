@@ -41,7 +41,7 @@ static bool add_segment(struct lc_index *index, struct lc_doomed *doomed) {
   if (at == index->directory_cap && !grow_directory(index, doomed)) {
     return false;
   }
-  index->directory[at] = lc_calloc(LC_SEGMENT_BUCKETS, sizeof(**index->directory));
+  index->directory[at] = lc_calloc(LC_SEGMENT_BUCKETS, sizeof(struct lc_item *));
   return index->directory[at] != NULL;
 }
 
@@ -118,17 +118,6 @@ void lc_index_fini(struct lc_index *index) {
   }
   lc_free(index->directory);
   *index = (struct lc_index){0};
-}
-
-struct lc_item *lc_index_find(const struct lc_index *index, uint32_t hash, struct lc_slice key) {
-  if (index->buckets == 0) {
-    return NULL;
-  }
-  struct lc_item *item = *lc_index_bucket(index, lc_index_bucket_of(index, hash));
-  while (item && !(item->hash == hash && lc_slice_eq(lc_slice_of(item->bytes, item->key_len), key))) {
-    item = item->chain;
-  }
-  return item;
 }
 
 void lc_index_insert(struct lc_index *index, struct lc_item *item) {

@@ -73,7 +73,6 @@ int lc_index_grow(struct lc_index *index, size_t items, struct lc_doomed *doomed
 void lc_index_shrink(struct lc_index *index, size_t items, struct lc_doomed *doomed);
 void lc_index_fini(struct lc_index *index);
 
-struct lc_item *lc_index_find(const struct lc_index *index, uint32_t hash, struct lc_slice key);
 void lc_index_insert(struct lc_index *index, struct lc_item *item);
 void lc_index_remove(struct lc_index *index, struct lc_item *item);
 
@@ -84,6 +83,17 @@ static inline struct lc_item **lc_index_bucket(const struct lc_index *index, uin
 static inline uint32_t lc_index_bucket_of(const struct lc_index *index, uint32_t hash) {
   uint32_t bucket = hash & index->mask;
   return bucket < index->buckets ? bucket : bucket & (index->mask >> 1);
+}
+
+static inline struct lc_item *lc_index_find(const struct lc_index *index, uint32_t hash, struct lc_slice key) {
+  if (index->buckets == 0) {
+    return NULL;
+  }
+  struct lc_item *item = *lc_index_bucket(index, lc_index_bucket_of(index, hash));
+  while (item && !(item->hash == hash && lc_slice_eq(lc_slice_of(item->bytes, item->key_len), key))) {
+    item = item->chain;
+  }
+  return item;
 }
 
 struct lc_shard {
@@ -169,8 +179,8 @@ void lc_shard_remove(struct lc_shard *shard, struct lc_item *item, unsigned reas
 
 /* Locked. A use: moves the item to where a hit belongs. Inline, for what nearly every hit does. */
 static inline void lc_shard_touch(struct lc_shard *shard, struct lc_item *item) {
-  bool stays = item->level2 || !shard->two_levels;
-  if (!stays || lc_list_empty(&shard->level1) || shard->level1.prev == &item->lru) {
+  const struct lc_list *last = lc_list_empty(&shard->level1) ? shard->level2.prev : shard->level1.prev;
+  if ((shard->two_levels && !item->level2) || last == &item->lru) {
     lc_shard_touch_slow(shard, item);
     return;
   }

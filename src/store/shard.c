@@ -9,7 +9,7 @@ static struct lc_item *item_of(struct lc_list *node) {
 /* The least recently used of a list but `keep`, or NULL. */
 static struct lc_item *last_of(struct lc_list *list, const struct lc_item *keep) {
   struct lc_list *node = list->prev;
-  if (node != list && item_of(node) == keep) {
+  if (keep && node == &keep->lru) {
     node = node->prev;
   }
   return node == list ? NULL : item_of(node);

@@ -146,8 +146,9 @@ static struct lc_item *find_live(struct lc_shard *shard, struct lc_slice key, ui
   return item;
 }
 
-/* Locked, and unlocks: the rest of a look-up that is no hit. */
-static struct lc_item *look_up_missed(struct lc_shard *shard, struct lc_item *expired) {
+/* Locked, and unlocks: the rest of a look-up that is no hit. Kept out of line, so that a hit doesn't pay for its frame.
+ */
+static __attribute__((noinline)) struct lc_item *look_up_missed(struct lc_shard *shard, struct lc_item *expired) {
   struct lc_doomed doomed = {0};
   if (expired) {
     lc_shard_remove(shard, expired, LC_EVICT_EXPIRED, &doomed);

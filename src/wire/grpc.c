@@ -139,7 +139,10 @@ int lc_grpc_decode_message(struct lc_slice text, struct lc_buf *out) {
       low = hex_digit(text.ptr[at + 2]);
     }
     bool escape = high >= 0 && low >= 0;
-    lc_buf_char(out, escape ? (char)(high << 4 | low) : (char)text.ptr[at]);
+    uint8_t byte = text.ptr[at];
+    if (escape)
+      byte = (uint8_t)(high * 16 + low);
+    lc_buf_append(out, &byte, 1);
     at += escape ? 3 : 1;
   }
   return out->failed ? LC_ENOMEM : 0;

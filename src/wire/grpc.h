@@ -13,14 +13,21 @@
  * gRPC over HTTP/2 (the gRPC project's PROTOCOL-HTTP2.md): statuses, message frames, timeouts, messages in headers.
  */
 enum lc_grpc_status {
-  LC_GRPC_OK = 0, LC_GRPC_CANCELLED = 1, LC_GRPC_UNKNOWN = 2, LC_GRPC_INVALID_ARGUMENT = 3, LC_GRPC_DEADLINE_EXCEEDED = 4,
-  LC_GRPC_NOT_FOUND = 5, LC_GRPC_RESOURCE_EXHAUSTED = 8, LC_GRPC_UNIMPLEMENTED = 12, LC_GRPC_INTERNAL = 13,
+  LC_GRPC_OK = 0,
+  LC_GRPC_CANCELLED = 1,
+  LC_GRPC_UNKNOWN = 2,
+  LC_GRPC_INVALID_ARGUMENT = 3,
+  LC_GRPC_DEADLINE_EXCEEDED = 4,
+  LC_GRPC_NOT_FOUND = 5,
+  LC_GRPC_RESOURCE_EXHAUSTED = 8,
+  LC_GRPC_UNIMPLEMENTED = 12,
+  LC_GRPC_INTERNAL = 13,
   LC_GRPC_UNAVAILABLE = 14,
 };
 
 /*
- * enum lc_code to status, the design's table. LC_ETOOBIG is a key's or value's: a message over the limit of the deframer is
- * RESOURCE_EXHAUSTED, which its caller says.
+ * enum lc_code to status, the design's table. LC_ETOOBIG is a key's or value's: a message over the limit of the
+ * deframer is RESOURCE_EXHAUSTED, which its caller says.
  */
 int lc_grpc_status_of(int lc_code);
 int lc_grpc_code_of(int grpc_status);        /* back, for a client */
@@ -38,13 +45,14 @@ int lc_grpc_decode_message(struct lc_slice text, struct lc_buf *out); /* lenient
 #define LC_GRPC_PREFIX 5u
 void lc_grpc_write_prefix(uint8_t prefix[LC_GRPC_PREFIX], uint32_t len); /* not compressed */
 
-/* Queues the prefix and a copy of the message. 0, LC_ENOMEM or LC_ETOOBIG (over 4 GiB), and then the queue is as it was. */
+/* Queues the prefix and a copy of the message. 0, LC_ENOMEM or LC_ETOOBIG (over 4 GiB), and then the queue is as it
+ * was. */
 int lc_grpc_frame(struct lc_outq *q, struct lc_slice message);
 
 /*
- * Cuts a body into messages. Frames and messages need not align. A message that lies whole in one run is given without a
- * copy; others are gathered in the arena, whose memory is taken only as bytes arrive, never on the word of the prefix: at
- * most 4/3 of the message in all.
+ * Cuts a body into messages. Frames and messages need not align. A message that lies whole in one run is given without
+ * a copy; others are gathered in the arena, whose memory is taken only as bytes arrive, never on the word of the
+ * prefix: at most 4/3 of the message in all.
  */
 struct lc_grpc_deframer {
   struct lc_arena *arena;

@@ -57,16 +57,12 @@ struct lc_h2_stream *lc_h2_stream_add(struct lc_h2 *h2, void *object, int32_t id
   *stream = (struct lc_h2_stream){.object = object, .id = id};
   lc_list_push_back(&h2->streams, &stream->node);
   h2->stream_count++;
+  h2->last = stream;
   return stream;
 }
 
 /* nghttp2 knows a stream only once its HEADERS have gone out; a client's newest requests are only in our list. */
-struct lc_h2_stream *lc_h2_find_slow(const struct lc_h2 *h2, int32_t id) {
-  if (h2->destroying)
-    return NULL;
-  struct lc_h2_stream *found = nghttp2_session_get_stream_user_data(h2->session, id);
-  if (found || h2->server)
-    return found;
+static struct lc_h2_stream *find_unsent(const struct lc_h2 *h2, int32_t id) {
   for (struct lc_list *node = h2->streams.prev; node != &h2->streams; node = node->prev) {
     struct lc_h2_stream *stream = lc_container_of(node, struct lc_h2_stream, node);
     if (stream->id <= id)
@@ -75,19 +71,35 @@ struct lc_h2_stream *lc_h2_find_slow(const struct lc_h2 *h2, int32_t id) {
   return NULL;
 }
 
+struct lc_h2_stream *lc_h2_find_slow(struct lc_h2 *h2, int32_t id) {
+  if (h2->destroying || id == h2->closing_id)
+    return NULL;
+  struct lc_h2_stream *found = nghttp2_session_get_stream_user_data(h2->session, id);
+  if (!found && !h2->server)
+    found = find_unsent(h2, id);
+  if (found)
+    h2->last = found;
+  return found;
+}
+
 void lc_h2_stream_drop(struct lc_h2 *h2, struct lc_h2_stream *stream) {
   lc_list_remove(&stream->node);
   h2->stream_count--;
+  if (h2->last == stream)
+    h2->last = NULL;
+  h2->early_count -= stream->early;
   h2->conn_owed += stream->conn_owed;
-  lc_mempool_free(h2->pool, stream->trailers);
+  lc_mempool_free(h2->pool, stream->kept);
   lc_mempool_free(h2->pool, stream);
 }
 
 void lc_h2_stream_close(struct lc_h2 *h2, struct lc_h2_stream *stream, uint32_t error_code) {
   void *object = stream->object;
+  h2->closing_id = stream->id;
   lc_h2_stream_drop(h2, stream);
   if (h2->handler->on_close)
     h2->handler->on_close(h2->arg, object, error_code);
+  h2->closing_id = 0;
 }
 
 static int new_session(struct lc_h2 *h2, const nghttp2_session_callbacks *callbacks, const nghttp2_option *option) {

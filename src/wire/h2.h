@@ -47,7 +47,8 @@ struct lc_h2_handler {
   void (*on_goaway)(void *arg, int32_t last_stream_id, uint32_t error_code);
   void (*on_ping_ack)(void *arg, const uint8_t opaque[8]);
 
-  /* The body of the stream, as queued by its owner: frames are made from it as windows allow. Required for sending bodies. */
+  /* The body of the stream, as queued by its owner: frames are made from it as windows allow. Required for sending
+   * bodies. */
   struct lc_outq *(*body)(void *arg, void *stream);
 };
 
@@ -57,7 +58,7 @@ struct lc_h2_config {
   uint32_t max_streams;    /* that the other side may have open */
   uint32_t stream_window;  /* bytes that we are ready to receive: a stream, the connection */
   uint32_t conn_window;
-  uint32_t max_header_list; /* bytes of one head */
+  uint32_t max_header_list;            /* bytes of one head */
   const struct lc_h2_handler *handler; /* borrowed */
   void *arg;
 };
@@ -72,8 +73,8 @@ void lc_h2_destroy(struct lc_h2 *h2);
 
 /*
  * Feeds bytes. 0, or LC_EPROTO or LC_ENOMEM: the session is done for; pull what is left (a GOAWAY), send it, close.
- * Frames that cost us but carry nothing (PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE, unknown types, rapid resets)
- * are counted; a flood (lc_h2_set_now gives the time) ends the session with ENHANCE_YOUR_CALM and LC_EPROTO.
+ * Frames that cost us but carry nothing (PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE, unknown types, rapid
+ * resets) are counted; a flood (lc_h2_set_now gives the time) ends the session with ENHANCE_YOUR_CALM and LC_EPROTO.
  */
 int lc_h2_recv(struct lc_h2 *h2, const uint8_t *data, size_t len);
 
@@ -87,9 +88,19 @@ int lc_h2_pull(struct lc_h2 *h2, struct lc_outq *out, size_t limit);
 bool lc_h2_wants_write(const struct lc_h2 *h2);
 bool lc_h2_alive(const struct lc_h2 *h2);
 
+/*
+ * A field of a head or of trailers; the name is lower-case. Both are copied by the call they are given to, unless
+ * `fixed` says that they (and, of trailers, the array of fields) live as long as the program: that saves work in every
+ * reply.
+ */
 struct lc_h2_field {
-  struct lc_slice name, value; /* lower-case names; copied by the call they are given to */
+  struct lc_slice name, value;
+  bool fixed;
 };
+
+/* Of literals, as an initialiser: LC_H2_FIXED("te", "trailers"). */
+#define LC_H2_FIXED(name_, value_)                                                                                     \
+  { {(const uint8_t *)(name_), sizeof(name_) - 1}, {(const uint8_t *)(value_), sizeof(value_) - 1}, true }
 
 /*
  * Server: the response's head. With end true it ends the stream (an error-only reply); otherwise the body follows from
@@ -98,8 +109,8 @@ struct lc_h2_field {
 int lc_h2_respond(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *fields, size_t count, bool end);
 
 /*
- * A whole reply in one go, the hot path: head, everything now in the stream's body, trailers, end. The session remembers
- * the trailers and submits them when the body has been sent.
+ * A whole reply in one go, the hot path: head, everything now in the stream's body, trailers, end. The session
+ * remembers the trailers and submits them when the body has been sent.
  */
 int lc_h2_reply(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *head, size_t head_count,
                 const struct lc_h2_field *trailers, size_t trailer_count);

@@ -14,16 +14,12 @@
  *   h2_flood.c  counts frames that cost us and carry nothing
  */
 
-/* Trailers wait here, copied, until the body has been sent. */
-struct lc_h2_trailers {
-  size_t count;
-  nghttp2_nv fields[]; /* then their bytes */
-};
-
 struct lc_h2_stream {
-  struct lc_list node; /* in lc_h2.streams */
-  void *object;        /* the owner's */
-  struct lc_h2_trailers *trailers;
+  struct lc_list node;                /* in lc_h2.streams */
+  void *object;                       /* the owner's */
+  const struct lc_h2_field *trailers; /* until the body has been sent: the owner's where fixed, else in `kept` */
+  size_t trailer_count;
+  struct lc_h2_field *kept; /* the fields, then their bytes */
   int32_t id;
   uint32_t head_bytes; /* of the head being received */
   size_t owed;         /* received, not yet given back to the stream's window */
@@ -34,6 +30,7 @@ struct lc_h2_stream {
   bool finished; /* the body is complete as queued */
   bool deferred; /* nghttp2 waits for lc_h2_resume */
   bool reset;    /* by us: the owner hears on_close only */
+  bool early;    /* answered before the request ended */
 };
 
 struct lc_h2_flood {
@@ -46,8 +43,11 @@ struct lc_h2 {
   struct lc_mempool *pool;
   const struct lc_h2_handler *handler;
   void *arg;
-  struct lc_list streams; /* oldest first, so by rising id */
+  struct lc_list streams;    /* oldest first, so by rising id */
+  struct lc_h2_stream *last; /* found or added last, if it's still there */
   size_t stream_count;
+  size_t early_count;  /* streams with `early` */
+  int32_t closing_id;  /* the stream whose on_close runs: it can't be found any more */
   struct lc_outq *out; /* of the pull in progress */
   size_t out_limit;
   size_t conn_owed; /* received, not yet given back to the connection's window */
@@ -61,14 +61,12 @@ struct lc_h2 {
   bool destroying;
 };
 
-struct lc_h2_stream *lc_h2_find_slow(const struct lc_h2 *h2, int32_t id);
+struct lc_h2_stream *lc_h2_find_slow(struct lc_h2 *h2, int32_t id);
 
-/* NULL: unknown, closed or refused. Most calls are about the stream that began last. */
-static inline struct lc_h2_stream *lc_h2_find(const struct lc_h2 *h2, int32_t id) {
-  if (lc_list_empty(&h2->streams))
-    return NULL;
-  struct lc_h2_stream *last = lc_container_of(h2->streams.prev, struct lc_h2_stream, node);
-  return last->id == id ? last : lc_h2_find_slow(h2, id);
+/* NULL: unknown, closed or refused. Most calls are about the stream that the last one was about. */
+static inline struct lc_h2_stream *lc_h2_find(struct lc_h2 *h2, int32_t id) {
+  struct lc_h2_stream *last = h2->last;
+  return last && last->id == id ? last : lc_h2_find_slow(h2, id);
 }
 
 struct lc_h2_stream *lc_h2_stream_add(struct lc_h2 *h2, void *object, int32_t id); /* NULL: no memory */

@@ -50,8 +50,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
   stream->head_bytes += (uint32_t)(name_len + value_len + FIELD_OVERHEAD);
   if (stream->head_bytes > h2->max_header_list)
     return refuse(h2, stream->id, NGHTTP2_ENHANCE_YOUR_CALM);
-  if (name_len > 0 && name[0] == ':')
-    stream->pseudo = true;
+  stream->pseudo |= name_len > 0 && name[0] == ':';
   if (!h2->handler->on_header)
     return 0;
   int rc = h2->handler->on_header(h2->arg, stream->object, lc_slice_of(name, name_len), lc_slice_of(value, value_len));
@@ -137,11 +136,11 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_code, void *arg) {
+  (void)session;
   struct lc_h2 *h2 = arg;
   struct lc_h2_stream *stream = lc_h2_find(h2, id);
   if (!stream)
     return 0;
-  nghttp2_session_set_stream_user_data(session, id, NULL);
   lc_h2_stream_close(h2, stream, error_code);
   return 0;
 }

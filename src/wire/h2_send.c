@@ -4,53 +4,62 @@
 
 #define FIELDS_MAX 64u
 
-static int to_nv(const struct lc_h2_field *fields, size_t count, nghttp2_nv *nv) {
-  if (count > FIELDS_MAX)
-    return LC_EINVAL;
-  for (size_t i = 0; i < count; i++) {
-    /* nghttp2 doesn't write through these; its struct serves both directions. */
-    nv[i] = (nghttp2_nv){(uint8_t *)(uintptr_t)fields[i].name.ptr, (uint8_t *)(uintptr_t)fields[i].value.ptr,
-                         fields[i].name.len, fields[i].value.len, NGHTTP2_NV_FLAG_NONE};
-  }
-  return 0;
+/* nghttp2 doesn't write through these; its struct serves both directions. */
+static uint8_t *unconst(const uint8_t *bytes) {
+  return (uint8_t *)(uintptr_t)bytes;
 }
 
-static uint8_t *put(uint8_t *at, uint8_t **field, struct lc_slice bytes) {
-  *field = at;
+static void to_nv(const struct lc_h2_field *fields, size_t count, nghttp2_nv *nv) {
+  const uint8_t borrow = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
+  for (size_t i = 0; i < count; i++) {
+    nv[i] = (nghttp2_nv){unconst(fields[i].name.ptr), unconst(fields[i].value.ptr), fields[i].name.len,
+                         fields[i].value.len, fields[i].fixed ? borrow : NGHTTP2_NV_FLAG_NONE};
+  }
+}
+
+static uint8_t *put(uint8_t *at, struct lc_slice bytes, struct lc_slice *kept) {
+  *kept = lc_slice_of(at, bytes.len);
   if (bytes.len)
     memcpy(at, bytes.ptr, bytes.len);
   return at + bytes.len;
 }
 
-static int keep_trailers(struct lc_h2 *h2, struct lc_h2_stream *stream, const struct lc_h2_field *fields,
-                         size_t count) {
-  if (count > FIELDS_MAX)
-    return LC_EINVAL;
-  size_t bytes = 0;
+static int copy_trailers(struct lc_h2 *h2, struct lc_h2_stream *stream) {
+  const struct lc_h2_field *fields = stream->trailers;
+  size_t count = stream->trailer_count, bytes = 0;
   for (size_t i = 0; i < count; i++)
     bytes += fields[i].name.len + fields[i].value.len;
-  struct lc_h2_trailers *kept = lc_mempool_alloc(h2->pool, sizeof *kept + count * sizeof *kept->fields + bytes);
+  struct lc_h2_field *kept = lc_mempool_alloc(h2->pool, count * sizeof *kept + bytes);
   if (!kept)
     return LC_ENOMEM;
-  kept->count = count;
-  uint8_t *at = (uint8_t *)(kept->fields + count);
+  uint8_t *at = (uint8_t *)(kept + count);
   for (size_t i = 0; i < count; i++) {
-    nghttp2_nv *nv = &kept->fields[i];
-    *nv = (nghttp2_nv){.namelen = fields[i].name.len, .valuelen = fields[i].value.len};
-    at = put(at, &nv->name, fields[i].name);
-    at = put(at, &nv->value, fields[i].value);
+    kept[i].fixed = false;
+    at = put(at, fields[i].name, &kept[i].name);
+    at = put(at, fields[i].value, &kept[i].value);
   }
-  stream->trailers = kept;
+  stream->trailers = stream->kept = kept;
   return 0;
+}
+
+static int keep_trailers(struct lc_h2 *h2, struct lc_h2_stream *stream, const struct lc_h2_field *fields,
+                         size_t count) {
+  bool fixed = true;
+  for (size_t i = 0; i < count; i++)
+    fixed &= fields[i].fixed;
+  stream->trailers = fields;
+  stream->trailer_count = count;
+  return fixed ? 0 : copy_trailers(h2, stream);
 }
 
 static ssize_t end_body(struct lc_h2 *h2, struct lc_h2_stream *stream, size_t n, uint32_t *flags) {
   *flags |= NGHTTP2_DATA_FLAG_EOF;
-  struct lc_h2_trailers *trailers = stream->trailers;
-  if (!trailers)
+  if (stream->trailer_count == 0)
     return (ssize_t)n;
   *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-  int rc = nghttp2_submit_trailer(h2->session, stream->id, trailers->fields, trailers->count);
+  nghttp2_nv nv[FIELDS_MAX];
+  to_nv(stream->trailers, stream->trailer_count, nv);
+  int rc = nghttp2_submit_trailer(h2->session, stream->id, nv, stream->trailer_count);
   return rc == 0 ? (ssize_t)n : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
@@ -70,17 +79,34 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *buf, siz
   return stream->finished && n == body->bytes ? end_body(h2, stream, n, flags) : (ssize_t)n;
 }
 
+/* A frame that is mostly head is cheaper copied in one go than moved run by run. */
+#define COPY_MAX 1024u
+#define FRAME_HEAD 9u
+
+static int queue_data(struct lc_outq *out, const uint8_t *head, struct lc_outq *body, size_t len) {
+  if (len <= COPY_MAX) {
+    uint8_t *at = lc_outq_reserve(out, FRAME_HEAD + len);
+    if (!at)
+      return LC_ENOMEM;
+    memcpy(at, head, FRAME_HEAD);
+    lc_outq_read(body, at + FRAME_HEAD, len);
+    return 0;
+  }
+  size_t before = out->bytes;
+  int rc = lc_outq_append(out, head, FRAME_HEAD);
+  if (rc == 0)
+    rc = lc_outq_move(out, body, len);
+  if (rc != 0)
+    lc_outq_truncate(out, before);
+  return rc;
+}
+
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t len,
                      nghttp2_data_source *source, void *arg) {
   (void)session, (void)frame;
   struct lc_h2 *h2 = arg;
   struct lc_h2_stream *stream = source->ptr;
-  size_t before = h2->out->bytes;
-  int rc = lc_outq_append(h2->out, head, 9);
-  if (rc == 0)
-    rc = lc_outq_move(h2->out, h2->handler->body(h2->arg, stream->object), len);
-  if (rc != 0) {
-    lc_outq_truncate(h2->out, before);
+  if (queue_data(h2->out, head, h2->handler->body(h2->arg, stream->object), len) != 0) {
     h2->pull_failed = true;
     return NGHTTP2_ERR_WOULDBLOCK;
   }
@@ -91,7 +117,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 /* A reply that ends before the request does: tell the client to stop sending (RFC 9113, 8.1). */
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
   struct lc_h2 *h2 = arg;
-  if (!h2->server || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+  if (h2->early_count == 0 || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
       (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
     return 0;
   struct lc_h2_stream *stream = lc_h2_find(h2, frame->hd.stream_id);
@@ -107,31 +133,43 @@ void lc_h2_send_callbacks(nghttp2_session_callbacks *callbacks) {
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 }
 
+/* The reply is complete as queued. */
+static void end_reply(struct lc_h2 *h2, struct lc_h2_stream *stream) {
+  stream->finished = true;
+  if (!h2->server || stream->remote_ended)
+    return;
+  stream->early = true;
+  h2->early_count++;
+}
+
 int lc_h2_respond(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *fields, size_t count, bool end) {
   struct lc_h2_stream *stream = lc_h2_find(h2, stream_id);
   if (!stream || stream->reset)
     return LC_ENOTFOUND;
-  nghttp2_nv nv[FIELDS_MAX];
-  int rc = to_nv(fields, count, nv);
-  if (rc != 0 || stream->responded)
+  if (stream->responded || count > FIELDS_MAX)
     return LC_EINVAL;
+  nghttp2_nv nv[FIELDS_MAX];
+  to_nv(fields, count, nv);
   nghttp2_data_provider body = {{.ptr = stream}, read_body};
-  rc = nghttp2_submit_response(h2->session, stream_id, nv, count, end ? NULL : &body);
-  stream->responded = rc == 0;
-  stream->finished |= end;
-  return lc_h2_error(rc);
+  int rc = nghttp2_submit_response(h2->session, stream_id, nv, count, end ? NULL : &body);
+  if (rc != 0)
+    return lc_h2_error(rc);
+  stream->responded = true;
+  if (end)
+    end_reply(h2, stream);
+  return 0;
 }
 
 int lc_h2_finish(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *trailers, size_t count) {
   struct lc_h2_stream *stream = lc_h2_find(h2, stream_id);
   if (!stream || stream->reset)
     return LC_ENOTFOUND;
-  if (stream->finished)
+  if (stream->finished || count > FIELDS_MAX)
     return LC_EINVAL;
-  int rc = count > 0 ? keep_trailers(h2, stream, trailers, count) : 0;
+  int rc = keep_trailers(h2, stream, trailers, count);
   if (rc != 0)
     return rc;
-  stream->finished = true;
+  end_reply(h2, stream);
   return lc_h2_resume(h2, stream_id);
 }
 
@@ -159,11 +197,12 @@ static bool may_open(const struct lc_h2 *h2) {
 
 int lc_h2_request(struct lc_h2 *h2, const struct lc_h2_field *fields, size_t count, void *object, int32_t *stream_id) {
   assert(!h2->server);
-  nghttp2_nv nv[FIELDS_MAX];
-  if (to_nv(fields, count, nv) != 0)
+  if (count > FIELDS_MAX)
     return LC_EINVAL;
   if (!may_open(h2))
     return LC_EEXHAUSTED;
+  nghttp2_nv nv[FIELDS_MAX];
+  to_nv(fields, count, nv);
   struct lc_h2_stream *stream = lc_h2_stream_add(h2, object, 0);
   if (!stream)
     return LC_ENOMEM;

@@ -14,10 +14,11 @@
  *
  * Decoding: lc_msg_<message>_decode(arena, bytes, out, err) fills all of `out`. Slices in it point into `bytes` or into
  * the arena: keep both. Fields that are unknown are skipped. 0, or with a text in err (which may be NULL):
- *   LC_EPROTO   cut short, a wrong wire type, a string that isn't UTF-8 (or holds a NUL, where it is a name)
+ *   LC_EPROTO   cut short, a wrong wire type, a string that isn't UTF-8 (Admin, health, reflection: or holds a NUL)
  *   LC_EINVAL   more than LC_BATCH_KEYS_MAX keys
  *   LC_ENOMEM   the arena is at its limit
- * No message costs more arena than 4 KiB + 64 x its length; those of Cache and pb.LCache cost none, a batch 8 x.
+ * No message costs more arena than 4 KiB + 64 x its length; those of Cache and pb.LCache cost none, a
+ * batch an array of its keys or results.
  *
  * Encoding: lc_msg_<message>_encode(msg, buf) appends the bare message; 0 or LC_ENOMEM (and buf->failed).
  * lc_msg_<message>_frame puts it with its gRPC prefix into an output queue; large values go by reference. 0, LC_ENOMEM,

@@ -26,7 +26,6 @@ static const struct lc_pb_member lc_msg_get_response_members[] = {
     MEMBER(LC_PB_INT32, lc_msg_get_response, served_from),
 };
 MESSAGE("GetResponse", lc_msg_get_response);
-#define GET_RESPONSE_VALUE 1u
 
 static const struct lc_pb_member lc_msg_set_request_members[] = {
     MEMBER(LC_PB_STRING, lc_msg_set_request, group),
@@ -55,7 +54,6 @@ static const struct lc_pb_member lc_msg_batch_result_members[] = {
 };
 MESSAGE("BatchGetResponse.Result", lc_msg_batch_result);
 #define BATCH_RESULT_VALUE 2u
-#define BATCH_RESULTS 1u
 
 static const struct lc_pb_member lc_msg_pb_request_members[] = {
     MEMBER(LC_PB_STRING, lc_msg_pb_request, group),
@@ -99,64 +97,82 @@ int lc_msg_empty_decode(struct lc_slice bytes, struct lc_err *err) {
   return lc_pb_decode(&empty, bytes, nothing, err);
 }
 
-/* One field of a message that repeats field `number`, which must be LEN: 1, 0 at the end, LC_EPROTO. Skips others. */
-static int next_repeated(struct lc_slice *in, uint32_t number, struct lc_pb_field *field, struct lc_err *err) {
-  int rc;
-  while ((rc = lc_pb_next(in, field, err)) == 1) {
-    if (field->number != number)
+/* The flat view of the batch messages, which checks them whole; of a repeated field it keeps the last. */
+struct batch_request_head {
+  struct lc_slice group, last_key;
+};
+
+static const struct lc_pb_member batch_request_head_members[] = {
+    MEMBER(LC_PB_STRING, batch_request_head, group),
+    MEMBER(LC_PB_BYTES, batch_request_head, last_key),
+};
+MESSAGE("BatchGetRequest", batch_request_head);
+#define BATCH_KEYS 2u
+
+struct batch_response_head {
+  struct lc_slice last_result;
+};
+
+static const struct lc_pb_member batch_response_head_members[] = {
+    MEMBER(LC_PB_BYTES, batch_response_head, last_result),
+};
+MESSAGE("BatchGetResponse", batch_response_head);
+#define BATCH_RESULTS 1u
+
+/* The next field of that number, of bytes that have been checked. */
+static bool next_repeated(struct lc_slice *in, uint32_t number, struct lc_slice *bytes) {
+  struct lc_pb_field field;
+  while (lc_pb_next(in, &field, NULL) == 1) {
+    if (field.number != number)
       continue;
-    if (field->wire != LC_PB_LEN)
-      return lc_err_set(err, LC_EPROTO, "field %u: wrong wire type", number);
-    return 1;
+    *bytes = field.bytes;
+    return true;
   }
-  return rc;
+  return false;
 }
 
-static int count_repeated(struct lc_slice in, uint32_t number, size_t *count, struct lc_err *err) {
-  struct lc_pb_field field;
-  int rc;
-  *count = 0;
-  while ((rc = next_repeated(&in, number, &field, err)) == 1)
-    (*count)++;
-  return rc;
+/* How often it occurs, and an array for it: *items stays NULL for none. */
+static int make_repeated(struct lc_arena *arena, struct lc_slice in, uint32_t number, size_t item_size, void **items,
+                         struct lc_err *err) {
+  size_t count = 0;
+  struct lc_slice bytes;
+  while (next_repeated(&in, number, &bytes))
+    count++;
+  if (count > LC_BATCH_KEYS_MAX)
+    return lc_err_set(err, LC_EINVAL, "%zu keys, a batch has at most %u", count, LC_BATCH_KEYS_MAX);
+  if (count == 0)
+    return 0;
+  *items = lc_arena_alloc(arena, count * item_size);
+  return *items ? 0 : lc_err_set(err, LC_ENOMEM, "no memory for a batch");
 }
 
 int lc_msg_batch_get_request_decode(struct lc_arena *arena, struct lc_slice bytes, struct lc_msg_batch_get_request *out,
                                     struct lc_err *err) {
-  enum { KEYS = 2 };
   *out = (struct lc_msg_batch_get_request){0};
-  struct lc_msg_delete_request group_only;
-  size_t count;
-  int rc = count_repeated(bytes, KEYS, &count, err);
-  if (rc == 0 && count > LC_BATCH_KEYS_MAX)
-    return lc_err_set(err, LC_EINVAL, "%zu keys, a batch has at most %u", count, LC_BATCH_KEYS_MAX);
-  /* Its fields have the same numbers and types, so it finds the group and checks the rest. */
+  struct batch_request_head head;
+  void *keys = NULL;
+  int rc = lc_pb_decode(&batch_request_head, bytes, &head, err);
   if (rc == 0)
-    rc = lc_msg_delete_request_decode(arena, bytes, &group_only, err);
+    rc = make_repeated(arena, bytes, BATCH_KEYS, sizeof *out->keys, &keys, err);
   if (rc != 0)
     return rc;
-  out->group = group_only.group;
-  if (count == 0)
-    return 0;
-  out->keys = lc_arena_alloc(arena, count * sizeof *out->keys);
-  if (!out->keys)
-    return lc_err_set(err, LC_ENOMEM, "no memory for a batch");
-  struct lc_pb_field field;
-  while (next_repeated(&bytes, KEYS, &field, err) == 1)
-    out->keys[out->key_count++] = field.bytes;
+  out->group = head.group;
+  out->keys = keys;
+  while (out->keys && next_repeated(&bytes, BATCH_KEYS, &out->keys[out->key_count]))
+    out->key_count++;
   return 0;
 }
 
 int lc_msg_batch_get_request_encode(const struct lc_msg_batch_get_request *msg, struct lc_buf *buf) {
   size_t before = buf->len;
-  struct lc_msg_delete_request head = {.group = msg->group};
-  int rc = lc_pb_encode(&lc_msg_delete_request, &head, buf);
+  struct batch_request_head head = {.group = msg->group};
+  int rc = lc_pb_encode(&batch_request_head, &head, buf);
   for (size_t i = 0; rc == 0 && i < msg->key_count; i++) {
     struct lc_slice key = msg->keys[i];
     rc = lc_buf_reserve(buf, key.len + 16);
     if (rc != 0)
       break;
-    uint8_t *at = lc_pb_put_len(buf->data + buf->len, 2, key.len);
+    uint8_t *at = lc_pb_put_len(buf->data + buf->len, BATCH_KEYS, key.len);
     buf->len = (size_t)(at - buf->data);
     lc_buf_append(buf, key.ptr, key.len);
   }
@@ -168,18 +184,15 @@ int lc_msg_batch_get_request_encode(const struct lc_msg_batch_get_request *msg, 
 int lc_msg_batch_get_response_decode(struct lc_arena *arena, struct lc_slice bytes,
                                      struct lc_msg_batch_get_response *out, struct lc_err *err) {
   *out = (struct lc_msg_batch_get_response){0};
-  size_t count;
-  int rc = count_repeated(bytes, BATCH_RESULTS, &count, err);
-  if (rc != 0 || count == 0)
-    return rc;
-  if (count > LC_BATCH_KEYS_MAX)
-    return lc_err_set(err, LC_EINVAL, "%zu results, a batch has at most %u", count, LC_BATCH_KEYS_MAX);
-  out->results = lc_arena_alloc(arena, count * sizeof *out->results);
-  if (!out->results)
-    return lc_err_set(err, LC_ENOMEM, "no memory for a batch");
-  struct lc_pb_field field;
-  while (rc == 0 && next_repeated(&bytes, BATCH_RESULTS, &field, err) == 1)
-    rc = lc_pb_decode(&lc_msg_batch_result, field.bytes, &out->results[out->result_count++], err);
+  struct batch_response_head head;
+  void *results = NULL;
+  int rc = lc_pb_decode(&batch_response_head, bytes, &head, err);
+  if (rc == 0)
+    rc = make_repeated(arena, bytes, BATCH_RESULTS, sizeof *out->results, &results, err);
+  out->results = results;
+  struct lc_slice one;
+  while (rc == 0 && results && next_repeated(&bytes, BATCH_RESULTS, &one))
+    rc = lc_pb_decode(&lc_msg_batch_result, one, &out->results[out->result_count++], err);
   return rc;
 }
 
@@ -238,19 +251,52 @@ static int frame_message(const struct lc_pb_message *message, const void *msg, u
   return 0;
 }
 
+/* The reply of a hit, written straight: the tables would cost as much as the look-up. ttl and from 0 leave no trace. */
+static int frame_value(struct lc_slice value, int64_t ttl_ms, int served_from, void *owner,
+                       const struct lc_hold_ops *ops, struct lc_outq *q) {
+  uint8_t head[LC_GRPC_PREFIX + 40], *at = head + LC_GRPC_PREFIX;
+  if (ttl_ms != 0) {
+    *at++ = 2 << 3 | LC_PB_VARINT;
+    at = lc_pb_put_varint(at, (uint64_t)ttl_ms);
+  }
+  if (served_from != 0) {
+    *at++ = 3 << 3 | LC_PB_VARINT;
+    at = lc_pb_put_varint(at, (uint64_t)(int64_t)served_from);
+  }
+  if (value.len > 0)
+    at = lc_pb_put_len(at, 1, value.len);
+  size_t head_len = (size_t)(at - head), size = head_len - LC_GRPC_PREFIX + value.len, before = q->bytes;
+  if (size > MESSAGE_MAX)
+    return LC_ETOOBIG;
+  lc_grpc_write_prefix(head, (uint32_t)size);
+  bool inside = value.len < LC_MSG_REF_MIN;
+  at = lc_outq_reserve(q, inside ? head_len + value.len : head_len);
+  if (!at)
+    return LC_ENOMEM;
+  memcpy(at, head, head_len);
+  int rc = 0;
+  if (!inside)
+    rc = owner ? lc_outq_append_ref(q, value, owner, ops) : lc_outq_append(q, value.ptr, value.len);
+  else if (value.len > 0)
+    memcpy(at + head_len, value.ptr, value.len);
+  if (rc != 0)
+    lc_outq_truncate(q, before);
+  return rc;
+}
+
 int lc_msg_get_response_frame(const struct lc_msg_get_response *msg, void *owner, const struct lc_hold_ops *ops,
                               struct lc_outq *q) {
-  return frame_message(&lc_msg_get_response, msg, GET_RESPONSE_VALUE, owner, ops, q);
+  return frame_value(msg->value, msg->ttl_ms, msg->served_from, owner, ops, q);
+}
+
+int lc_msg_pb_get_response_frame(const struct lc_msg_pb_get_response *msg, void *owner, const struct lc_hold_ops *ops,
+                                 struct lc_outq *q) {
+  return frame_value(msg->value, 0, 0, owner, ops, q);
 }
 
 int lc_msg_set_request_frame(const struct lc_msg_set_request *msg, void *owner, const struct lc_hold_ops *ops,
                              struct lc_outq *q) {
   return frame_message(&lc_msg_set_request, msg, SET_REQUEST_VALUE, owner, ops, q);
-}
-
-int lc_msg_pb_get_response_frame(const struct lc_msg_pb_get_response *msg, void *owner, const struct lc_hold_ops *ops,
-                                 struct lc_outq *q) {
-  return frame_message(&lc_msg_pb_get_response, msg, GET_RESPONSE_VALUE, owner, ops, q);
 }
 
 int lc_msg_batch_get_response_frame(const struct lc_msg_batch_get_response *msg, const struct lc_hold_ops *ops,

@@ -44,7 +44,7 @@ static int take_bytes(struct lc_slice *in, uint64_t len, struct lc_slice *bytes,
   return 1;
 }
 
-int lc_pb_next(struct lc_slice *in, struct lc_pb_field *field, struct lc_err *err) {
+int lc_pb_next_slow(struct lc_slice *in, struct lc_pb_field *field, struct lc_err *err) {
   if (in->len == 0)
     return 0;
   uint64_t tag;

@@ -17,9 +17,9 @@ M.array_mt = { __name = "lcache.json.array" }
 
 --- Marks a table as an array, so that it is encoded as one even when it is empty.
 -- @tparam table t
--- @treturn table the same table
+-- @treturn table the same table; a new one when called without
 function M.array(t)
-  return setmetatable(t, M.array_mt)
+  return setmetatable(t or {}, M.array_mt)
 end
 
 local ESCAPES = {
@@ -32,15 +32,12 @@ local function escape_byte(byte)
 end
 
 local function encode_string(text)
-  return '"' .. text:gsub('[%c"\\\127]', function(byte)
-    if byte == "\127" then return byte end
-    return escape_byte(byte)
-  end) .. '"'
+  return '"' .. text:gsub('[%z\1-\31\127"\\]', escape_byte) .. '"'
 end
 
 local function encode_number(number)
   if number ~= number or number == math.huge or number == -math.huge then
-    error("lcache.json.encode: JSON has no " .. tostring(number), 0)
+    error("lcache.json.encode: JSON has no inf and no nan", 0)
   end
   if number == math.floor(number) and math.abs(number) < 1e15 then return string.format("%d", number) end
   local short = string.format("%.15g", number)
@@ -61,7 +58,7 @@ local function encode_object(object, depth)
   local names = {}
   for name in pairs(object) do
     if type(name) ~= "string" then
-      error("lcache.json.encode: a table must be a list from 1 on or have only string keys", 0)
+      error("lcache.json.encode: a table with holes, or with keys of different types, is neither array nor object", 0)
     end
     names[#names + 1] = name
   end
@@ -72,27 +69,51 @@ local function encode_object(object, depth)
   return "{" .. table.concat(names, ",") .. "}"
 end
 
-function encode_value(value, depth)
-  local kind = type(value)
-  if value == M.null then return "null" end
-  if kind == "string" then return encode_string(value) end
-  if kind == "number" then return encode_number(value) end
-  if kind == "boolean" then return tostring(value) end
-  if kind ~= "table" then error("lcache.json.encode: cannot encode a " .. kind, 0) end
-  if depth >= MAX_DEPTH then error("lcache.json.encode: nested too deeply, or a table that holds itself", 0) end
-  if getmetatable(value) == M.array_mt or #value > 0 then return encode_array(value, depth + 1) end
+-- True if the keys are 1 to #list, and nothing else.
+local function is_sequence(list)
+  local count = 0
+  for key in pairs(list) do
+    if type(key) ~= "number" or key < 1 or key > #list or key % 1 ~= 0 then return false end
+    count = count + 1
+  end
+  return count == #list
+end
+
+local function encode_table(value, depth)
+  if depth >= MAX_DEPTH then
+    local hint = "lcache.json.encode: nested deeper than %d (does the table contain itself?)"
+    error(hint:format(MAX_DEPTH), 0)
+  end
+  local marked, sequence = getmetatable(value) == M.array_mt, is_sequence(value)
+  if marked and not sequence then
+    error("lcache.json.encode: an array has holes or keys that are no positions", 0)
+  end
+  if marked or (sequence and #value > 0) then return encode_array(value, depth + 1) end
   return encode_object(value, depth + 1)
 end
 
---- Encodes a Lua value. Raises for what JSON cannot hold.
+function encode_value(value, depth)
+  local kind = type(value)
+  if value == nil or value == M.null then return "null" end
+  if kind == "string" then return encode_string(value) end
+  if kind == "number" then return encode_number(value) end
+  if kind == "boolean" then return tostring(value) end
+  if kind == "table" then return encode_table(value, depth) end
+  error("lcache.json.encode: a " .. kind .. " has no form in JSON", 0)
+end
+
+--- Encodes a Lua value. Raises for what JSON cannot hold. An object's names are sorted here; in the server they are in
+-- no particular order, and bytes that are not UTF-8 become U+FFFD there.
 function M.encode(value)
-  return encode_value(value, 0)
+  local ok, text = pcall(encode_value, value, 0)
+  if not ok then error(text, 2) end
+  return text
 end
 
 -- The decoder: each function takes the text and a position, and returns a value and the position behind it.
 
 local function fail(position, what)
-  error({ json = string.format("invalid JSON at byte %d: %s", position, what) }, 0)
+  error({ json = string.format("not JSON at byte %d: %s", position, what) }, 0)
 end
 
 local function skip_space(text, position)
@@ -117,6 +138,7 @@ end
 
 local function decode_unicode(text, position)
   local code = hex4(text, position)
+  if code == 0 then error({ json = "JSON with \\u0000 in a string can't be read" }, 0) end
   position = position + 4
   if code >= 0xDC00 and code <= 0xDFFF then fail(position, "half of a surrogate pair") end
   if code < 0xD800 or code > 0xDBFF then return utf8_bytes(code), position end
@@ -199,9 +221,9 @@ end
 local WORDS = { { "true", true }, { "false", false }, { "null", M.null } }
 
 function decode_value(text, position, depth)
-  if depth > MAX_DEPTH then fail(position, "nested too deeply") end
   local mark = text:sub(position, position)
   if mark == '"' then return decode_string(text, position) end
+  if depth >= MAX_DEPTH and (mark == "{" or mark == "[") then error({ json = "JSON is nested too deep" }, 0) end
   if mark == "{" then return decode_object(text, position, depth + 1) end
   if mark == "[" then return decode_array(text, position, depth + 1) end
   for _, word in ipairs(WORDS) do

@@ -18,7 +18,8 @@ static uint64_t next_random(uint64_t *state) {
 }
 
 static struct lc_slice key_of(uint64_t number, char *text) {
-  memcpy(text, "player/0000000000000", 20);
+  memset(text, '0', 20);
+  text[0] = 'k';
   for (char *at = text + 19; number > 0; at--, number /= 10) {
     *at = (char)('0' + number % 10);
   }

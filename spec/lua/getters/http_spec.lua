@@ -35,7 +35,7 @@ describe("getters.http", function()
     get_with({}, { headers = { authorization = "Bearer abc" }, timeout = "250ms" })
     local request = t.requests()[1]
     assert.same({ authorization = "Bearer abc" }, request.headers)
-    assert.equal("250ms", request.timeout)
+    assert.equal(250, request.timeout_ms)
   end)
 
   it("gives the ttl with the value", function()

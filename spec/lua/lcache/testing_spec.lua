@@ -27,6 +27,11 @@ describe("lcache.testing", function()
       assert.same({ "7", "scores", "7" }, { key, group, context_key })
     end)
 
+    it("refuses to write to the context", function()
+      local function getter(_, ctx) ctx.key = "8" end
+      assert.error_matches(function() t.run(getter, "k") end, "ctx can't be written to")
+    end)
+
     it("gives what the getter returned", function()
       assert.same({ "v", nil, "60s" }, { t.run(function() return "v", nil, "60s" end, "k") })
       assert.same({ nil, "down" }, { t.run(function() return nil, "down" end, "k") })
@@ -39,12 +44,13 @@ describe("lcache.testing", function()
 
     it("raises for what the server would not take from a getter", function()
       local cases = {
-        { "a value must be a string", 7 },
-        { "a value must be a string", {} },
-        { "a message must be a string", nil, {} },
-        { "a value and a message", "v", "down" },
-        { "the ttl \"soon\"", "v", nil, "soon" },
-        { "the ttl %-1", "v", nil, -1 },
+        { "returned a number; a value is a string", 7 },
+        { "returned a table; a value is a string", {} },
+        { "returned nil and a table; a message is a string", nil, {} },
+        { "a second result beside its value", "v", "down" },
+        { "third result must be a TTL", "v", nil, "soon" },
+        { "third result must be a TTL", "v", nil, 0 },
+        { "third result must be a TTL", "v", nil, -1 },
       }
       for _, case in ipairs(cases) do
         local ok, message = pcall(t.run, function() return case[2], case[3], case[4] end, "k")
@@ -54,16 +60,29 @@ describe("lcache.testing", function()
     end)
 
     it("refuses a getter that yields by itself", function()
-      assert.error_matches(function() t.run(function() coroutine.yield(1) end, "k") end, "yielded by itself")
+      local function getter() coroutine.yield(1) end
+      assert.error_matches(function() t.run(getter, "k") end, "called coroutine.yield, and nobody will resume it")
     end)
 
     it("refuses a wait where Lua cannot wait", function()
-      if not can_yield then return end
+      if not can_yield or not coroutine.isyieldable then return end
       local function getter()
         return (("x"):gsub("x", function() return lcache.http.get("http://x/1").body end))
       end
       t.http{ ["GET http://x/1"] = { body = "v" } }
-      assert.error_matches(function() t.run(getter, "k") end, "attempt to yield")
+      assert.error_matches(function() t.run(getter, "k") end, "attempt to yield across.*call it before or after")
+    end)
+
+    it("refuses a wait in a coroutine of the getter's own", function()
+      local function getter()
+        local fetch_it = coroutine.wrap(function() return lcache.http.get("http://x/1").body end)
+        return fetch_it()
+      end
+      assert.error_matches(function() t.run(getter, "k") end, "in a coroutine that the script made")
+    end)
+
+    it("takes a TTL of math.huge, which means that the value never expires", function()
+      assert.same({ "v", nil, math.huge }, { t.run(function() return "v", nil, math.huge end, "k") })
     end)
 
     it("lets the getter catch errors around a wait", function()
@@ -77,7 +96,7 @@ describe("lcache.testing", function()
 
     it("is as good as new after an error", function()
       pcall(t.run, error, "k")
-      assert.error_matches(function() lcache.sleep(1) end, "only while a getter runs")
+      assert.error_matches(function() lcache.sleep(1) end, "can be called only by a getter")
       assert.equal("v", (t.run(function() return "v" end, "k")))
     end)
 
@@ -131,6 +150,22 @@ describe("lcache.testing", function()
       assert.equal("qjson", value)
     end)
 
+    it("refuses options as the server does, at the getter's line", function()
+      local function message(...)
+        local arguments = { ... }
+        return message_of(t.run, function() lcache.http.get(arguments[1], arguments[2]) end, "k")
+      end
+      assert.matches("testing_spec.lua:%d+: lcache.http.get: the URL must be a string, got 7", message(7))
+      assert.matches('testing_spec.lua:%d+: lcache.http.get: timeout must be a duration, got "soon"',
+        message("http://x/1", { timeout = "soon" }))
+      assert.matches('testing_spec.lua:%d+: lcache.http.get: unknown option "header"',
+        message("http://x/1", { header = {} }))
+      assert.matches("testing_spec.lua:%d+: lcache.http: a header holds a line end or a NUL",
+        message("http://x/1", { headers = { a = "b\r\nc: d" } }))
+      assert.matches("lcache.http: headers must be strings, got a number",
+        message("http://x/1", { headers = { a = 1 } }))
+    end)
+
     it("raises for a request without a can, and says which there are", function()
       t.http{ ["GET http://x/1"] = {} }
       assert.error_matches(function() t.run(fetch("http://x/2"), "k") end,
@@ -148,7 +183,7 @@ describe("lcache.testing", function()
     it("records requests", function()
       t.http{ ["GET http://x/1"] = {} }
       t.run(function() lcache.http.get("http://x/1", { headers = { a = "b" }, timeout = 2 }) end, "k")
-      assert.same({ { method = "GET", url = "http://x/1", headers = { a = "b" }, timeout = 2 } }, t.requests())
+      assert.same({ { method = "GET", url = "http://x/1", headers = { a = "b" }, timeout_ms = 2000 } }, t.requests())
     end)
 
     it("refuses cans that cannot be meant", function()
@@ -162,7 +197,7 @@ describe("lcache.testing", function()
 
     it("cannot be used outside a getter, as in the server", function()
       local message = message_of(function() lcache.http.get("http://x/1") end)
-      assert.matches("testing_spec.lua:%d+: .*only while a getter", message)
+      assert.matches("testing_spec.lua:%d+: lcache.http can be called only by a getter", message)
     end)
   end)
 
@@ -241,27 +276,54 @@ describe("lcache.testing", function()
       assert.same({ nil, "down 2" }, { t.run(getter, "2") })
       assert.same({}, { t.run(getter, "3") })
       assert.error_matches(function() t.run(function() return lcache.get("players", "1") end, "k") end,
-        'no canned group "players"; there are: teams')
+        'there is no group "players"; there are: teams')
     end)
 
     it("gives canned secrets, and nil for others", function()
       t.secrets{ TOKEN = "abc" }
       assert.equal("abc", lcache.secret("TOKEN"))
       assert.is_nil(lcache.secret("OTHER"))
+      assert.error_matches(function() lcache.secret("../x") end, "made of letters, digits and '_'")
     end)
 
     it("records logs", function()
-      lcache.log.warn("slow")
+      lcache.log.warn("slow", { seconds = 2 })
       lcache.log.info("fine")
-      assert.same({ { level = "warn", message = "slow" }, { level = "info", message = "fine" } }, t.log())
+      local expected = {
+        { level = "warn", message = "slow", fields = { seconds = 2 } },
+        { level = "info", message = "fine", fields = {} },
+      }
+      assert.same(expected, t.log())
+    end)
+
+    it("refuses logs that the server refuses", function()
+      local function message(...) return message_of(lcache.log.info, ...) end
+      assert.matches("must be a string, got nil", message())
+      assert.matches("fields must be a table, got 7", message("m", 7))
+      assert.matches("a field's name must be of letters", message("m", { ["a b"] = 1 }))
+      assert.matches("field a must be a string, a number or a boolean, got a table", message("m", { a = {} }))
+      local many = {}
+      for i = 1, 17 do many["f" .. i] = i end
+      assert.matches("more than 16 fields", message("m", many))
     end)
 
     it("records what a script declares", function()
-      local options = { getter = print, ttl = "60s" }
-      lcache.group("scores", options)
+      lcache.group("scores", { getter = print, ttl = "60s", bytes = "64MB", timeout = 0.5 })
       lcache.configure{ workers = 2 }
-      assert.equal(options, t.declared().scores)
-      assert.same({ workers = 2 }, t.configuration())
+      local group = t.declared().scores
+      assert.equal(print, group.getter)
+      assert.same({ 60000, 64 * 1024 * 1024, 500 }, { group.ttl_ms, group.bytes, group.timeout_ms })
+      assert.matches("testing_spec.lua:%d+$", group.where)
+      assert.same({ workers = "2" }, t.settings())
+    end)
+
+    it("refuses declarations as the server does, at the script's line", function()
+      local function message(options) return message_of(function() lcache.group("scores", options) end) end
+      assert.matches('testing_spec.lua:%d+: group "scores": ttl must be a duration, got "soon"',
+        message{ getter = print, ttl = "soon" })
+      assert.matches('testing_spec.lua:%d+: group "scores": unknown option "tll"', message{ getter = print, tll = 1 })
+      lcache.group("scores", { getter = print })
+      assert.matches("declared twice, first at .*testing_spec.lua:%d+$", message{ getter = print })
     end)
 
     it("forgets everything on reset", function()

@@ -4,7 +4,7 @@ describe("lcache.testing.json", function()
   it("gives back what it was given", function()
     local texts = {
       "{}", "[]", "null", "true", "false", "0", "-1", "2.5", '""', '"é"', "[[],{}]", "[1,null,3]",
-      '{"a":[],"b":{},"c":null,"d":[{"e":false}]}', '"\\"\\\\\\n\\r\\t\\b\\f\\u0001"', "123456789012345",
+      '{"a":[],"b":{},"c":null,"d":[{"e":false}]}', '"\\"\\\\\\n\\r\\t\\b\\f\\u0001\\u007f"', "123456789012345",
     }
     for _, text in ipairs(texts) do
       local value, err = json.decode(text)
@@ -54,22 +54,50 @@ describe("lcache.testing.json", function()
     for _, text in ipairs(texts) do
       local value, err = json.decode(text)
       assert.is_nil(value)
-      assert.matches("^invalid JSON at byte %d+: ", err)
+      assert.matches("^not JSON at byte %d+: ", err)
     end
   end)
 
-  it("refuses nesting without end", function()
-    local value, err = json.decode(("["):rep(100000))
+  it("takes 128 levels and no more", function()
+    local deep = ("["):rep(128) .. ("]"):rep(128)
+    assert.equal(deep, json.encode(json.decode(deep)))
+    local value, err = json.decode("[" .. deep .. "]")
     assert.is_nil(value)
-    assert.matches("nested too deeply", err)
+    assert.equal("JSON is nested too deep", err)
+    assert.error_matches(function() json.encode{ json.decode(deep) } end, "nested deeper than 128")
     local circle = {}
     circle.circle = circle
-    assert.error_matches(function() json.encode(circle) end, "nested too deeply")
+    assert.error_matches(function() json.encode(circle) end, "does the table contain itself")
+  end)
+
+  it("refuses an escaped NUL, as the server does", function()
+    local value, err = json.decode('"a\\u0000b"')
+    assert.is_nil(value)
+    assert.matches("u0000", err)
+    assert.equal("a\\u0000b", json.decode('"a\\\\u0000b"'))
+  end)
+
+  it("refuses tables that are neither array nor object", function()
+    for _, value in ipairs{ { 1, 2, x = 3 }, { [1] = 1, [3] = 3 }, { [0] = 1 }, { [true] = 1 }, json.array{ x = 1 } } do
+      assert.error_matches(function() json.encode(value) end, "lcache.json.encode: ")
+    end
+  end)
+
+  it("blames what it refuses on the line that calls encode", function()
+    local _, message = pcall(function()
+      local text = json.encode{ print }
+      return text
+    end)
+    assert.matches("json_spec.lua:%d+: lcache.json.encode: a function has no form in JSON", message)
+  end)
+
+  it("encodes nil as null", function()
+    assert.equal("null", json.encode(nil))
   end)
 
   it("refuses to encode what JSON cannot hold", function()
     for _, value in ipairs{ print, 0 / 0, math.huge, -math.huge, coroutine.create(function() end) } do
-      assert.has_error(function() json.encode(value) end)
+      assert.error_matches(function() json.encode(value) end, "lcache.json.encode: ")
     end
   end)
 end)
