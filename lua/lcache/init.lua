@@ -111,8 +111,8 @@ end
 --- Declares a group. Only while the script loads.
 -- @tparam string name
 -- @tparam table options
--- @tparam function options.getter `getter(key, ctx)`: returns a value (a string); or value, nil, ttl; or nil: there is no
--- such key; or nil, message: the source failed
+-- @tparam function options.getter `getter(key, ctx)`: returns a value (a string); or value, nil, ttl; or nil: there is
+-- no such key; or nil, message: the source failed
 -- @tparam[opt] string|number options.bytes the group's cap, `"64MB"`; without one, groups share what is left
 -- @tparam[opt] string|number options.ttl how long values live, `"60s"`; without one, until they are evicted
 -- @tparam[opt="5s"] string|number options.timeout of one load
@@ -163,9 +163,17 @@ function M.configure(settings)
 end
 
 -- Options of a request: name to what it must be.
-local GET_OPTIONS = { headers = "table", timeout = true, connect_timeout = true, max_bytes = true, redirects = "number" }
+local GET_OPTIONS = {
+  headers = "table", timeout = true, connect_timeout = true, max_bytes = true, redirects = "number",
+}
 local REQUEST_OPTIONS = { method = "string", url = "string", body = "string" }
 for name, kind in pairs(GET_OPTIONS) do REQUEST_OPTIONS[name] = kind end
+
+local LIMITS = {
+  { "timeout", core.duration, "a duration" },
+  { "connect_timeout", core.duration, "a duration" },
+  { "max_bytes", core.size, "a size" },
+}
 
 -- Raises at the line of the script that called the function which called this.
 local function check_request(call, options, known)
@@ -175,12 +183,14 @@ local function check_request(call, options, known)
     if not kind then error(("%s: unknown option %s"):format(call, show(name)), 3) end
     if kind ~= true and type(value) ~= kind then error(must_be(call .. ": " .. name, "a " .. kind, value), 3) end
   end
-  local timeout, connect, max_bytes = options.timeout, options.connect_timeout, options.max_bytes
-  timeout = timeout ~= nil and (core.duration(timeout) or error(must_be(call .. ": timeout", "a duration", timeout), 3))
-  connect = connect ~= nil
-    and (core.duration(connect) or error(must_be(call .. ": connect_timeout", "a duration", connect), 3))
-  max_bytes = max_bytes ~= nil and (core.size(max_bytes) or error(must_be(call .. ": max_bytes", "a size", max_bytes), 3))
-  return timeout or nil, connect or nil, max_bytes or nil
+  local limits = {}
+  for i, limit in ipairs(LIMITS) do
+    local name, parse, kind = limit[1], limit[2], limit[3]
+    local value = options[name]
+    limits[i] = value ~= nil and parse(value) or nil
+    if value ~= nil and not limits[i] then error(must_be(call .. ": " .. name, kind, value), 3) end
+  end
+  return limits[1], limits[2], limits[3]
 end
 
 local NO_OPTIONS = {}

@@ -17,8 +17,8 @@
 -- @module lcache.testing
 local M = {}
 
--- The server has the real one there.
-if package.preload["lcache.core"] then error("lcache.testing is for specs, this is a server's script", 2) end
+-- The server has the real one there. 3: this file, require, then the script.
+if package.preload["lcache.core"] then error("lcache.testing is for specs, this is a server's script", 3) end
 
 local fake = require "lcache.testing.core"
 local state, describe = fake.state, fake.describe

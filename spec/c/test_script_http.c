@@ -46,9 +46,10 @@ static void a_request_carries_method_headers_and_body(void **state) {
       source_port(source),
       HEAD GROUP("post", "local r = assert(lcache.http.request{ url = base .. '/echo', body = 'the body', "
                          "headers = { ['X-Mine'] = 'yes' } }) return r.body")
-          GROUP("put", "local r = assert(lcache.http.request{ method = 'PUT', url = base .. '/echo', body = '' }) "
-                       "return r.body")
-              GROUP("smuggle", "return lcache.http.get(base, { headers = { a = 'b\\r\\nc: d' } })")
+          GROUP("put",
+                "local r = assert(lcache.http.request{ method = 'PUT', url = base .. '/echo', body = '' }) "
+                "return r.body") GROUP("smuggle", "return lcache.http.get(base, { headers = { a = 'b\\r\\nc: d' } })")
+              GROUP("method", "return lcache.http.request{ url = base, method = 'GET / HTTP/1.1\\r\\n' }")
                   GROUP("redirect", "local r = assert(lcache.http.get(base .. '/redirect', { redirects = tonumber(key) "
                                     "})) return tostring(r.status)"),
       0);
@@ -61,7 +62,10 @@ static void a_request_carries_method_headers_and_body(void **state) {
   assert_int_equal(strncmp(result.value, "PUT /echo HTTP/1.1\r\n", 20), 0);
   assert_error(node, "smuggle", "k", LC_EINTERNAL, "getter failed");
   node_wait_log(node, "a header holds a line end");
+  assert_error(node, "method", "k", LC_EINTERNAL, "getter failed");
+  node_wait_log(node, "a method is made of capital letters");
   assert_value(node, "redirect", "0", "302");
+  assert_value(node, "redirect", "-1", "302");
   assert_value(node, "redirect", "2", "200");
   node_stop(node);
   source_stop(source);
@@ -99,13 +103,12 @@ static void a_source_that_refuses_is_nil_and_a_message(void **state) {
 static void a_source_that_hangs_is_given_up_in_time(void **state) {
   (void)state;
   struct source *source = source_start();
-  struct script_node *node = node_with(source_port(source),
-                                       HEAD GROUP(
-                                           "own",
-                                           "local r, why = lcache.http.get(base .. '/hang', { timeout = '50ms' }) "
-                                           "return why") "lcache.group('load', { timeout = '50ms', getter = function() "
-                                                         "return lcache.http.get(base .. '/hang') end })\n",
-                                       0);
+  struct script_node *node =
+      node_with(source_port(source),
+                HEAD GROUP("own", "local r, why = lcache.http.get(base .. '/hang', { timeout = '50ms' }) "
+                                  "return why") "lcache.group('load', { timeout = '50ms', getter = function() "
+                                                "return lcache.http.get(base .. '/hang') end })\n",
+                0);
   struct node_result result;
   uint64_t begun = lc_clock_ms();
   node_get(node, "own", "k", &result);
@@ -140,16 +143,38 @@ static void a_response_over_its_limit_is_refused(void **state) {
   source_stop(source);
 }
 
-static void abandoned_requests_are_cancelled(void **state) {
+static void a_response_that_no_longer_fits_hurts_its_load_only(void **state) {
   (void)state;
   struct source *source = source_start();
+  struct script_node *node =
+      node_with(source_port(source),
+                HEAD "local kept = {} for i = 1, 2500 do kept[i] = ('k'):rep(1000) .. i end\n" GROUP(
+                    "g", "local r, why = lcache.http.get(base .. '/big/' .. key) return r and tostring(#r.body), why"),
+                4 << 20);
+  assert_error(node, "g", "1900000", LC_EINTERNAL, "getter passed its memory cap");
+  assert_value(node, "g", "1000", "1000");
+  node_stop(node);
+  source_stop(source);
+}
+
+static void requests_of_a_load_that_is_given_up_are_cancelled(void **state) {
+  (void)state;
+  struct source *source = source_start();
+  struct lc_get *gets[4];
   struct script_node *node = node_with(source_port(source),
                                        HEAD GROUP("hang", "return lcache.http.get(base .. '/hang')")
                                            GROUP("ok", "return (assert(lcache.http.get(base .. '/status/200'))).body"),
                                        0);
+  for (int i = 0; i < 4; i++)
+    gets[i] = node_begin(node, "hang", (const char *[]){"a", "b", "c", "d"}[i]);
+  source_wait_requests(source, 4);
+  for (int i = 0; i < 4; i++)
+    node_give_up(node, gets[i]);
+  node_wait_idle(node);
+  source_wait_closed(source, 4);
+  assert_value(node, "ok", "k", "status 200");
   assert_int_equal(node_abandon(node, "hang", 8), 8);
   node_wait_idle(node);
-  assert_value(node, "ok", "k", "status 200");
   node_stop(node);
   source_stop(source);
 }
@@ -175,7 +200,8 @@ int main(void) {
       cmocka_unit_test(a_source_that_refuses_is_nil_and_a_message),
       cmocka_unit_test(a_source_that_hangs_is_given_up_in_time),
       cmocka_unit_test(a_response_over_its_limit_is_refused),
-      cmocka_unit_test(abandoned_requests_are_cancelled),
+      cmocka_unit_test(a_response_that_no_longer_fits_hurts_its_load_only),
+      cmocka_unit_test(requests_of_a_load_that_is_given_up_are_cancelled),
       cmocka_unit_test(a_script_ends_with_requests_in_progress),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "test_script_source.h"
 #include "test_script_util.h"
 
 /* Every allocation fails in turn: an error that says so, no crash, and what comes after works. */
@@ -60,6 +61,28 @@ static void start_failing(struct script_node *node, void *arg) {
     got(&round->get);
 }
 
+/* Loads keys with the n-th allocation failing, n = 1, 2, 3…, until none fails; after each, another key loads. */
+static size_t fail_each(struct script_node *node, const char *suffix) {
+  size_t failures = 0;
+  for (size_t n = 1;; n++) {
+    char key[32], value[64];
+    struct round round = {.fail_at = n, .node = node};
+    round.get.group = lc_slice_str("g");
+    round.get.key = lc_slice_of(key, (size_t)snprintf(key, sizeof key, "%zu", n));
+    round.get.done = got;
+    node_run(node, start_failing, &round);
+    node_await(node, &round.over);
+    node_wait_idle(node);
+    failures += round.get.code != LC_OK;
+    lc_get_fini(&round.get);
+    snprintf(key, sizeof key, "after %zu", n);
+    snprintf(value, sizeof value, "%s%s", key, suffix);
+    assert_value(node, "g", key, value);
+    if (round.made < n)
+      return failures;
+  }
+}
+
 static void a_load_survives_every_failed_allocation(void **state) {
   (void)state;
   if (!lc_alloc_faults_built())
@@ -70,35 +93,34 @@ static void a_load_survives_every_failed_allocation(void **state) {
            "local t = lcache.json.decode('{\"a\":[1,2,3]}') lcache.sleep(0)\n"
            "local v = assert(lcache.get('inner', key)) local w = assert(lcache.get('inner', ctx.group))\n"
            "return v .. lcache.json.encode(t) .. #w, nil, '1h' end })");
-  size_t failures = 0;
-  for (size_t n = 1;; n++) {
-    char key[32];
-    struct round round = {.fail_at = n, .node = node};
-    round.get.group = lc_slice_str("g");
-    round.get.key = lc_slice_of(key, (size_t)snprintf(key, sizeof key, "%zu", n));
-    round.get.done = got;
-    node_run(node, start_failing, &round);
-    node_await(node, &round.over);
-    node_wait_idle(node);
-    int code = round.get.code;
-    if (code != LC_OK)
-      failures++;
-    lc_get_fini(&round.get);
-    snprintf(key, sizeof key, "after %zu", n);
-    char value[64];
-    snprintf(value, sizeof value, "%s{\"a\":[1,2,3]}1", key);
-    assert_value(node, "g", key, value);
-    if (round.made < n)
-      break;
-  }
-  assert_true(failures > 10);
+  assert_true(fail_each(node, "{\"a\":[1,2,3]}1") > 10);
   node_stop(node);
+}
+
+static void a_request_survives_every_failed_allocation(void **state) {
+  (void)state;
+  if (!lc_alloc_faults_built())
+    skip();
+  char script[1024];
+  struct source *source = source_start();
+  snprintf(script, sizeof script,
+           HEAD
+           "lcache.group('g', { getter = function(key)\n"
+           "local r, why = lcache.http.request{ url = 'http://127.0.0.1:%u/json', headers = { a = 'b' }, body = key }\n"
+           "if not r then return nil, why end\n"
+           "return key .. lcache.json.decode(r.body).score end })",
+           source_port(source));
+  struct script_node *node = node_start_source(script);
+  assert_true(fail_each(node, "42") > 10);
+  node_stop(node);
+  source_stop(source);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(describing_survives_every_failed_allocation),
       cmocka_unit_test(a_load_survives_every_failed_allocation),
+      cmocka_unit_test(a_request_survives_every_failed_allocation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ struct source {
   int listener;
   unsigned port;
   pthread_t thread;
-  atomic_uint requests;
+  atomic_uint requests, closed;
   unsigned count;
   struct connection {
     struct source *source;
@@ -93,6 +93,7 @@ static void *serve(void *arg) {
     atomic_fetch_add(&connection->source->requests, 1);
     len = 0;
   }
+  atomic_fetch_add(&connection->source->closed, 1);
   return NULL;
 }
 
@@ -140,11 +141,21 @@ unsigned source_requests(struct source *source) {
   return atomic_load(&source->requests);
 }
 
-void source_wait_requests(struct source *source, unsigned count) {
+static void wait_count(atomic_uint *value, unsigned count) {
   uint64_t until = lc_clock_ms() + 10000;
-  while (source_requests(source) < count) {
-    if (lc_clock_ms() > until)
+  while (atomic_load(value) < count) {
+    if (lc_clock_ms() > until) {
+      fprintf(stderr, "source: gave up waiting for %u\n", count);
       abort();
+    }
     usleep(1000);
   }
+}
+
+void source_wait_requests(struct source *source, unsigned count) {
+  wait_count(&source->requests, count);
+}
+
+void source_wait_closed(struct source *source, unsigned count) {
+  wait_count(&source->closed, count);
 }

@@ -12,6 +12,7 @@ struct source *source_start(void);
 void source_stop(struct source *source);
 unsigned source_port(const struct source *source);
 unsigned source_requests(struct source *source);                  /* whose head came whole */
+void source_wait_closed(struct source *source, unsigned count);   /* until so many connections were closed by clients */
 void source_wait_requests(struct source *source, unsigned count); /* until that many came; fails after 10 s */
 
 #endif

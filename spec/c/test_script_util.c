@@ -13,9 +13,9 @@
 #define GIVE_UP_S 30
 
 void script_write(struct script_dir *dir, const char *source) {
-  strcpy(dir->path, "/tmp/lc-script-XXXXXX");
-  assert_non_null(mkdtemp(dir->path));
-  strcat(dir->path, "/");
+  char folder[] = "/tmp/lc-script-XXXXXX";
+  assert_non_null(mkdtemp(folder));
+  snprintf(dir->path, sizeof dir->path, "%s/", folder);
   snprintf(dir->script, sizeof dir->script, "%sapp.lua", dir->path);
   script_add_file(dir, "app.lua", source);
 }

@@ -8,7 +8,7 @@
  * A server and a client session joined in memory. The server answers what its hooks say; each side writes down, per
  * stream, what it saw.
  */
-#define PAIR_STREAMS 4096
+#define PAIR_STREAMS 16384
 
 struct pair;
 struct side;

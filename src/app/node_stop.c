@@ -51,7 +51,7 @@ static void on_deadline(uv_timer_t *timer) {
 
 static void begin_drain(struct lc_node *node, uint64_t timeout_ms) {
   if (node->services)
-    lc_services_set_serving(node->services, false);
+    lc_services_drain(node->services);
   if (node->listener)
     lc_listener_stop(node->listener);
   uv_timer_start(&node->deadline, on_deadline, timeout_ms, 0);

@@ -142,13 +142,20 @@ static void count_end(struct lc_load *load) {
   }
 }
 
+struct ending {
+  struct lc_load *load;
+  struct lc_store_rest rest; /* what the store let go of: freed after the flight's lock */
+};
+
 /* Under the flight's lock, so that no write of the key comes between. A value that the store can't take is still
  * served. */
 static void store_result(void *arg, bool detached) {
-  struct lc_load *load = arg;
+  struct ending *ending = arg;
+  struct lc_load *load = ending->load;
   if (detached || load->code != LC_OK)
     return;
-  (void)lc_store_put(load->group->store, load->item, load->hash, lc_group_now(load->group, load->worker));
+  (void)lc_store_put_rest(load->group->store, load->item, load->hash, lc_group_now(load->group, load->worker),
+                          &ending->rest);
 }
 
 static void deliver(struct lc_task *task) {
@@ -181,11 +188,13 @@ static void log_end(struct lc_load *load) {
 
 static void end(struct lc_load *load, const struct lc_get *leader) {
   struct lc_flight *flight = lc_flight_ref(load->flight);
+  struct ending ending = {.load = load};
   struct lc_list waiters;
   load->over = true;
   stop_timer(load);
   count_end(load);
-  lc_flight_complete(flight, store_result, load, &waiters);
+  lc_flight_complete(flight, store_result, &ending, &waiters);
+  lc_store_finish(&ending.rest);
   answer(load, &waiters, leader);
   log_end(load);
   lc_flight_unref(flight);

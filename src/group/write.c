@@ -13,15 +13,16 @@ struct write {
   struct lc_item *item; /* NULL: delete */
   int rc;
   bool deleted;
+  struct lc_store_rest rest; /* freed after the flight's lock */
 };
 
 static void apply(void *arg) {
   struct write *write = arg;
   struct lc_store *store = write->group->store;
   if (write->item) {
-    write->rc = lc_store_put(store, write->item, write->hash, write->now_ms);
+    write->rc = lc_store_put_rest(store, write->item, write->hash, write->now_ms, &write->rest);
   } else {
-    write->deleted = lc_store_delete(store, write->key, write->hash, write->now_ms);
+    write->deleted = lc_store_delete_rest(store, write->key, write->hash, write->now_ms, &write->rest);
   }
 }
 
@@ -30,6 +31,7 @@ static void write_through(struct write *write, unsigned worker) {
   write->hash = lc_store_hash(group->store, write->key);
   write->now_ms = lc_group_now(group, worker);
   lc_flight_detach(group->groups->flights, group->name, write->key, write->hash, apply, write);
+  lc_store_finish(&write->rest);
 }
 
 static int refuse_size(struct lc_group *group, const struct lc_write *asked, struct lc_err *err) {

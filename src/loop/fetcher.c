@@ -400,6 +400,10 @@ void lc_fetcher_destroy(struct lc_fetcher *fetcher, void (*done)(void *arg), voi
   while (fetcher->easy_count > 0)
     curl_easy_cleanup(fetcher->easy[--fetcher->easy_count]);
   curl_multi_cleanup(fetcher->multi);
+  for (size_t fd = 0; fd < fetcher->socket_cap; fd++) {
+    if (fetcher->sockets[fd].watch != NULL)
+      drop_watch(fetcher->sockets[fd].watch);
+  }
   lc_timer_stop(lc_worker_timers(fetcher->worker), &fetcher->timer);
   lc_list_remove(&fetcher->kick.link);
   end_if_closed(fetcher);

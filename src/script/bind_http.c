@@ -41,12 +41,19 @@ static const char *check_text(lua_State *L, int idx, const char *what) {
   return text;
 }
 
+static const char *check_method(lua_State *L, int idx) {
+  const char *method = check_text(L, idx, "method");
+  if (!*method || strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(method))
+    luaL_error(L, "lcache.http: a method is made of capital letters");
+  return method;
+}
+
 static uint64_t least(uint64_t a, uint64_t b) {
   return a < b ? a : b;
 }
 
 static uint64_t number_or(lua_State *L, int idx, uint64_t otherwise) {
-  return lua_isnoneornil(L, idx) ? otherwise : (uint64_t)luaL_checknumber(L, idx);
+  return lua_isnoneornil(L, idx) ? otherwise : lc_lua_count(luaL_checknumber(L, idx));
 }
 
 /* At least 1: 0 would mean no limit to the fetcher. */
@@ -104,7 +111,7 @@ static void fetched(void *arg, const struct lc_fetch_response *response) {
 /* core.fetch(method, url, headers, body, timeout_ms, connect_timeout_ms, max_bytes, redirects) */
 static int core_fetch(lua_State *L) {
   struct lc_fetch_header headers[LC_HTTP_HEADERS_MAX];
-  struct lc_fetch_request request = {.method = check_text(L, 1, "method"), .url = check_text(L, 2, "URL")};
+  struct lc_fetch_request request = {.method = check_method(L, 1), .url = check_text(L, 2, "URL")};
   struct lc_err err = {0};
   request.headers = headers;
   request.header_count = read_headers(L, 3, headers);

@@ -78,10 +78,10 @@ static int raise_memory(lua_State *L) {
 
 static struct lc_script_group *add_group(lua_State *L, struct lc_script_declared *declared) {
   if (declared->group_count == LC_SCRIPT_GROUPS_MAX)
-    luaL_error(L, "more than %d groups", LC_SCRIPT_GROUPS_MAX);
+    lc_lua_raise(L, "more than %d groups", LC_SCRIPT_GROUPS_MAX);
   struct lc_script_group *groups = grow(declared->groups, declared->group_count, sizeof *groups);
   if (!groups)
-    raise_memory(L);
+    lc_lua_raise(L, "not enough memory");
   declared->groups = groups;
   struct lc_script_group *group = &groups[declared->group_count];
   *group = (struct lc_script_group){.getter = LUA_NOREF, .on_evict = LUA_NOREF};
@@ -94,7 +94,7 @@ static struct lc_script_group *add_group(lua_State *L, struct lc_script_declared
 static bool option(lua_State *L, int idx, uint64_t *value) {
   if (lua_isnoneornil(L, idx))
     return false;
-  *value = (uint64_t)luaL_checknumber(L, idx);
+  *value = lc_lua_count(luaL_checknumber(L, idx));
   return true;
 }
 

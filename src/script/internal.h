@@ -79,6 +79,9 @@ struct lc_script *lc_script_of(lua_State *L);
 int lc_script_open(const struct lc_script_config *config, struct lc_script **script, struct lc_err *err);
 typedef int (*lc_script_fn)(lua_State *L); /* its argument: lua_touserdata(L, 1); at index 1 */
 
+/* luaL_error that says to the compiler that it doesn't return. */
+_Noreturn void lc_lua_raise(lua_State *L, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /*
  * Runs fn on the main state. 0; or LC_ENOMEM, or LC_EINVAL with the Lua error in `err`. Whatever fn leaves on the stack
  * is dropped.
@@ -123,12 +126,17 @@ void lc_bind_declare(lua_State *L); /* the same */
 void lc_declared_fini(struct lc_script_declared *declared);
 int lc_script_print(lua_State *L); /* print: a line of the log */
 
-/* "250ms", 0.25 -> milliseconds; "64MB", 4096 -> bytes. False: the value at idx is none. */
 /* A whole number that a double and "%.0f" have exactly. */
 static inline bool lc_lua_whole(double n) {
   return n > -1e15 && n < 1e15 && (double)(int64_t)n == n;
 }
 
+/* A double as a count: not below 0, not above what a double has exactly; nan is 0. */
+static inline uint64_t lc_lua_count(double n) {
+  return n >= 1 ? (uint64_t)(n < 9007199254740992.0 ? n : 9007199254740992.0) : 0;
+}
+
+/* "250ms", 0.25 -> milliseconds; "64MB", 4096 -> bytes. False: the value at idx is none. */
 bool lc_lua_duration_ms(lua_State *L, int idx, uint64_t *ms);
 bool lc_lua_size(lua_State *L, int idx, uint64_t *bytes);
 
@@ -174,10 +182,10 @@ int lc_coro_start(struct lc_script *script, struct lc_load *load); /* as lc_load
 void lc_coro_cancel(struct lc_coro *coro);                         /* drops it; the load isn't touched */
 
 /*
- * What it waited for is here: `deliver` pushes the results on the main state, in protected mode (arg as for
+ * What it waited for is here: `fn` pushes the results on the main state, in protected mode (arg as for
  * lc_script_protect), and returns how many; they become what the waiting call returns. NULL: none.
  */
-void lc_coro_resume(struct lc_coro *coro, lc_script_fn deliver, void *arg);
+void lc_coro_resume(struct lc_coro *coro, lc_script_fn fn, void *arg);
 
 /* wait.c */
 struct lc_coro *lc_coro_waiting(lua_State *L,

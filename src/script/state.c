@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,17 @@ struct lc_script *lc_script_of(lua_State *L) {
   void *script;
   lua_getallocf(L, &script);
   return script;
+}
+
+void lc_lua_raise(lua_State *L, const char *fmt, ...) {
+  va_list args;
+  luaL_where(L, 1);
+  va_start(args, fmt);
+  lua_pushvfstring(L, fmt, args);
+  va_end(args);
+  lua_concat(L, 2);
+  lua_error(L);
+  abort();
 }
 
 /* Only an error outside lc_script_protect and lua_resume comes here: one of ours. */

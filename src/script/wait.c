@@ -5,16 +5,16 @@ struct lc_coro *lc_coro_waiting(lua_State *L, const char *call) {
   const struct lc_script *script = lc_script_of(L);
   struct lc_coro *coro = script->current;
   if (script->loading)
-    luaL_error(L, "%s can be called only by a getter, not while the script loads", call);
+    lc_lua_raise(L, "%s can be called only by a getter, not while the script loads", call);
   if (!coro || !coro->load)
-    luaL_error(L, "%s can be called only by a getter", call);
+    lc_lua_raise(L, "%s can be called only by a getter", call);
   if (coro->co != L)
-    luaL_error(L, "%s was called in a coroutine that the script made; call it in the getter itself", call);
+    lc_lua_raise(L, "%s was called in a coroutine that the script made; call it in the getter itself", call);
   if (!lua_isyieldable(L))
-    luaL_error(L,
-               "%s has to wait, and can't inside a function that table.sort, string.gsub, require, load or another C "
-               "function calls (attempt to yield across C-call boundary); call it before or after",
-               call);
+    lc_lua_raise(L,
+                 "%s has to wait, and can't inside a function that table.sort, string.gsub, require, load or another C "
+                 "function calls (attempt to yield across C-call boundary); call it before or after",
+                 call);
   return coro;
 }
 

@@ -17,6 +17,7 @@ struct watchers {
 struct lc_health {
   const struct lc_exec *exec;
   atomic_bool serving;
+  atomic_bool draining; /* watches end once they have been told */
   struct watchers workers[];
 };
 
@@ -51,11 +52,13 @@ static int append_status(struct lc_rpc_call *call, int status) {
 
 static void tell(struct lc_health *health, struct watch *watch) {
   int status = status_now(health, watch->known);
-  if (status == watch->told)
-    return;
-  watch->told = status;
-  if (append_status(watch->call, status) == LC_OK)
+  if (status != watch->told && append_status(watch->call, status) == LC_OK)
     lc_rpc_send(watch->call);
+  watch->told = status;
+  if (!atomic_load(&health->draining))
+    return;
+  lc_list_remove(&watch->link);
+  lc_rpc_finish(watch->call, LC_GRPC_UNAVAILABLE, "draining");
 }
 
 static void tell_all(struct lc_task *task) {
@@ -73,6 +76,7 @@ int lc_health_create(const struct lc_exec *exec, struct lc_health **out) {
     return LC_ENOMEM;
   health->exec = exec;
   atomic_init(&health->serving, true);
+  atomic_init(&health->draining, false);
   for (unsigned i = 0; i < exec->workers; i++) {
     struct watchers *watchers = &health->workers[i];
     watchers->task.run = tell_all;
@@ -88,14 +92,23 @@ void lc_health_destroy(struct lc_health *health) {
   lc_free(health);
 }
 
-void lc_health_set(struct lc_health *health, bool serving) {
-  if (atomic_exchange(&health->serving, serving) == serving)
-    return;
+static void tell_workers(struct lc_health *health) {
   for (unsigned i = 0; i < health->exec->workers; i++) {
     struct watchers *watchers = &health->workers[i];
     if (!atomic_exchange(&watchers->posted, true))
       health->exec->post(health->exec->ctx, i, &watchers->task);
   }
+}
+
+void lc_health_set(struct lc_health *health, bool serving) {
+  if (atomic_exchange(&health->serving, serving) != serving)
+    tell_workers(health);
+}
+
+void lc_health_drain(struct lc_health *health) {
+  atomic_store(&health->serving, false);
+  atomic_store(&health->draining, true);
+  tell_workers(health);
 }
 
 static int decode(struct lc_rpc_call *call, struct lc_slice message, struct lc_msg_health_request *request) {

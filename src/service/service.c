@@ -85,3 +85,7 @@ const struct lc_rpc_table *lc_services_table(const struct lc_services *services)
 void lc_services_set_serving(struct lc_services *services, bool serving) {
   lc_health_set(services->health, serving);
 }
+
+void lc_services_drain(struct lc_services *services) {
+  lc_health_drain(services->health);
+}

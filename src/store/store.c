@@ -236,20 +236,26 @@ static void settle_pool(struct lc_shard *own, const struct lc_item *keep, uint64
   }
 }
 
-int lc_store_put(struct lc_store *store, struct lc_item *item, uint64_t hash, uint64_t now_ms) {
+static void keep_rest(struct lc_store_rest *rest, const struct lc_doomed *doomed) {
+  rest->items = doomed->items;
+  rest->last = doomed->last;
+  rest->blocks = doomed->blocks;
+}
+
+int lc_store_put_rest(struct lc_store *store, struct lc_item *item, uint64_t hash, uint64_t now_ms,
+                      struct lc_store_rest *rest) {
   struct lc_shard *shard = shard_of(store, hash);
   struct lc_doomed doomed = {0};
   pthread_mutex_lock(&shard->lock);
   int rc = put_locked(shard, item, hash, now_ms, &doomed);
   pthread_mutex_unlock(&shard->lock);
-  lc_store_dispose(store, &doomed);
-  if (rc == 0) {
-    settle_pool(shard, item, now_ms);
-  }
+  *rest = (struct lc_store_rest){.store = store, .put = rc == 0 ? item : NULL, .hash = hash, .now_ms = now_ms};
+  keep_rest(rest, &doomed);
   return rc;
 }
 
-bool lc_store_delete(struct lc_store *store, struct lc_slice key, uint64_t hash, uint64_t now_ms) {
+bool lc_store_delete_rest(struct lc_store *store, struct lc_slice key, uint64_t hash, uint64_t now_ms,
+                          struct lc_store_rest *rest) {
   struct lc_shard *shard = shard_of(store, hash);
   struct lc_doomed doomed = {0};
   pthread_mutex_lock(&shard->lock);
@@ -259,6 +265,32 @@ bool lc_store_delete(struct lc_store *store, struct lc_slice key, uint64_t hash,
     shard->deletes++;
   }
   pthread_mutex_unlock(&shard->lock);
-  lc_store_dispose(store, &doomed);
+  *rest = (struct lc_store_rest){.store = store};
+  keep_rest(rest, &doomed);
   return item != NULL;
+}
+
+void lc_store_finish(struct lc_store_rest *rest) {
+  struct lc_doomed doomed = {.items = rest->items, .last = rest->last, .blocks = rest->blocks};
+  if (!rest->store) {
+    return;
+  }
+  lc_store_dispose(rest->store, &doomed);
+  if (rest->put) {
+    settle_pool(shard_of(rest->store, rest->hash), rest->put, rest->now_ms);
+  }
+}
+
+int lc_store_put(struct lc_store *store, struct lc_item *item, uint64_t hash, uint64_t now_ms) {
+  struct lc_store_rest rest;
+  int rc = lc_store_put_rest(store, item, hash, now_ms, &rest);
+  lc_store_finish(&rest);
+  return rc;
+}
+
+bool lc_store_delete(struct lc_store *store, struct lc_slice key, uint64_t hash, uint64_t now_ms) {
+  struct lc_store_rest rest;
+  bool deleted = lc_store_delete_rest(store, key, hash, now_ms, &rest);
+  lc_store_finish(&rest);
+  return deleted;
 }

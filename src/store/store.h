@@ -84,6 +84,25 @@ int lc_store_put(struct lc_store *store, struct lc_item *item, uint64_t hash, ui
 /* True if an unexpired item was there. on_evict hears LC_EVICT_DELETED. */
 bool lc_store_delete(struct lc_store *store, struct lc_slice key, uint64_t hash, uint64_t now_ms);
 
+/*
+ * The same two for a caller that holds a lock of its own: what they took out is told of and freed, and the pool brought
+ * under its limit, by lc_store_finish, which must follow once that lock is released, whatever they returned. The
+ * caller's reference of `item` must last until then.
+ */
+struct lc_store_rest {
+  struct lc_store *store;
+  struct lc_item *put; /* NULL after a delete or a put that failed */
+  uint64_t hash, now_ms;
+  struct lc_item *items, *last; /* taken out, private */
+  void *blocks;
+};
+
+int lc_store_put_rest(struct lc_store *store, struct lc_item *item, uint64_t hash, uint64_t now_ms,
+                      struct lc_store_rest *rest);
+bool lc_store_delete_rest(struct lc_store *store, struct lc_slice key, uint64_t hash, uint64_t now_ms,
+                          struct lc_store_rest *rest);
+void lc_store_finish(struct lc_store_rest *rest); /* of a zeroed rest: nothing */
+
 /* Removes all items that were there when it began, in bounded slices; perhaps some put meanwhile. Returns how many. */
 size_t lc_store_clear(struct lc_store *store);
 

@@ -36,6 +36,8 @@ struct lc_h2_stream {
 struct lc_h2_flood {
   uint64_t now_ms, filled_ms;
   uint32_t tokens;
+  uint32_t payload; /* of the present frame, still to come */
+  uint8_t head[9], head_len;
 };
 
 struct lc_h2 {
@@ -57,6 +59,7 @@ struct lc_h2 {
   bool manual_window;
   bool flooded;
   bool pull_failed;
+  int failed;   /* nghttp2 met a fatal error, or a frame was lost: it must not be called any more */
   bool in_call; /* inside recv or pull; for assertions */
   bool destroying;
 };
@@ -80,10 +83,10 @@ void lc_h2_send_callbacks(nghttp2_session_callbacks *callbacks);
 
 int lc_h2_give_back(struct lc_h2 *h2); /* opens the connection's window again, in portions */
 
-void lc_h2_flood_init(struct lc_h2_flood *flood);
-/* A frame's head has come in. False: it is one too many. */
-bool lc_h2_flood_frame(struct lc_h2_flood *flood, const nghttp2_frame_hd *hd);
-bool lc_h2_flood_idle(struct lc_h2_flood *flood);      /* a frame without use came in */
+void lc_h2_flood_init(struct lc_h2_flood *flood, bool server);
+
+/* Bytes that have come in, cut anywhere. False: they hold a frame too many. */
+bool lc_h2_flood_recv(struct lc_h2_flood *flood, const uint8_t *data, size_t len);
 void lc_h2_flood_data_sent(struct lc_h2_flood *flood); /* a DATA frame went out */
 
 #endif

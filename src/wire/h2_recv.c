@@ -6,18 +6,6 @@
 /* RFC 9113, 6.5.2: what a field counts beyond its name and value. */
 #define FIELD_OVERHEAD 32u
 
-static int end_flood(struct lc_h2 *h2) {
-  h2->flooded = true;
-  int rc = nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
-  return nghttp2_is_fatal(rc) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
-}
-
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg) {
-  (void)session;
-  struct lc_h2 *h2 = arg;
-  return h2->flooded || lc_h2_flood_frame(&h2->flood, hd) ? 0 : end_flood(h2);
-}
-
 static int refuse(struct lc_h2 *h2, int32_t id, uint32_t error_code) {
   int rc = nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id, error_code);
   return nghttp2_is_fatal(rc) ? NGHTTP2_ERR_CALLBACK_FAILURE : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -102,15 +90,12 @@ static void on_headers_frame(struct lc_h2 *h2, const nghttp2_frame *frame) {
     ended(h2, stream);
 }
 
-static int on_data_frame(struct lc_h2 *h2, const nghttp2_frame *frame) {
-  if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
-    struct lc_h2_stream *stream = lc_h2_find(h2, frame->hd.stream_id);
-    if (stream)
-      ended(h2, stream);
-    return 0;
-  }
-  bool only_padding = frame->hd.length > 0 && frame->hd.length == frame->data.padlen;
-  return only_padding && !lc_h2_flood_idle(&h2->flood) ? end_flood(h2) : 0;
+static void on_data_frame(struct lc_h2 *h2, const nghttp2_frame *frame) {
+  if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    return;
+  struct lc_h2_stream *stream = lc_h2_find(h2, frame->hd.stream_id);
+  if (stream)
+    ended(h2, stream);
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
@@ -121,7 +106,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     on_headers_frame(h2, frame);
     return 0;
   case NGHTTP2_DATA:
-    return on_data_frame(h2, frame);
+    on_data_frame(h2, frame);
+    return 0;
   case NGHTTP2_GOAWAY:
     if (h2->handler->on_goaway)
       h2->handler->on_goaway(h2->arg, frame->goaway.last_stream_id, frame->goaway.error_code);
@@ -146,7 +132,6 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 }
 
 void lc_h2_recv_callbacks(nghttp2_session_callbacks *callbacks) {
-  nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
   nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);

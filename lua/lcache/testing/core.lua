@@ -165,6 +165,12 @@ local function header_mistake(headers)
   if count > HEADERS then return "lcache.http: more than " .. HEADERS .. " headers" end
 end
 
+local function timed_out(url, ms)
+  local host = url:match("^%a+://([^/?#]+)") or url
+  return ms % 1000 == 0 and string.format("%s: timed out after %ds", host, ms / 1000)
+    or string.format("%s: timed out after %dms", host, ms)
+end
+
 --- One HTTP request; durations in milliseconds.
 function M.fetch(method, url, headers, body, timeout_ms, connect_timeout_ms, max_bytes, redirects)
   local reason = header_mistake(headers) or cannot_wait("lcache.http")
@@ -178,7 +184,7 @@ function M.fetch(method, url, headers, body, timeout_ms, connect_timeout_ms, max
   if answer == nil then return nil, message end
   local delay, limit = answer.delay or 0, timeout_ms and timeout_ms / 1000 or math.huge
   wait(math.min(delay, limit))
-  if delay > limit then return nil, "timed out" end
+  if delay > limit then return nil, timed_out(url, timeout_ms) end
   if answer.error then return nil, answer.error end
   return { status = answer.status or 200, headers = lower_names(answer.headers), body = answer.body or "" }
 end

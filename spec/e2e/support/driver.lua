@@ -91,7 +91,7 @@ end
 local function address_of(node) return type(node) == "table" and node.address or node end
 
 -- Bytes travel in base64, which is also what protobuf's JSON form has for `bytes`.
-M.b64, M.unb64 = function(bytes) return (mime.b64(bytes)) end, function(text) return (mime.unb64(text or "")) or "" end
+M.b64, M.unb64 = function(bytes) return (mime.b64(bytes)) or "" end, function(text) return (mime.unb64(text or "")) or "" end
 
 local function hex(bytes)
   return (bytes:gsub(".", function(c) return string.format("%02x", c:byte()) end))
@@ -152,10 +152,14 @@ function Driver:delete(node, group, key, options)
   return self:call(node, CACHE .. "Delete", key_fields(group, key), options)
 end
 
-function Driver:batch(node, group, keys, options)
+function Driver.batch_fields(group, keys)
   local encoded = {}
   for i, key in ipairs(keys) do encoded[i] = M.b64(key) end
-  return self:call(node, CACHE .. "BatchGet", { group = group, keys = json.array(encoded) }, options)
+  return { group = group, keys = json.array(encoded) }
+end
+
+function Driver:batch(node, group, keys, options)
+  return self:call(node, CACHE .. "BatchGet", self.batch_fields(group, keys), options)
 end
 
 --- Many Gets at once over `connections` channels: { codes = { OK = 90, … }, froms, values (distinct), ms }.

@@ -263,7 +263,7 @@ describe("lcache.testing", function()
       local reply, err
       t.run(function() reply, err = lcache.http.get("http://x/1", { timeout = "500ms" }) end, "k")
       assert.is_nil(reply)
-      assert.matches("timed out", err)
+      assert.equal("x: timed out after 500ms", err)
       assert.equal(0.5, t.now())
     end)
   end)

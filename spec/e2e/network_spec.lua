@@ -1,0 +1,1 @@
+-- Taken by helper e2enet: network spec, in work.

@@ -1,0 +1,1 @@
+-- Taken by helper e2enet: quickstart spec, in work.
