@@ -38,23 +38,28 @@ static void on_connect(void *arg, int code) {
   struct owner *owner = arg;
   owner->connect_code = code;
   snprintf(owner->error, sizeof owner->error, "%s", lc_conn_error(owner->conn));
-  if (owner->abort_on_connect) lc_conn_abort(owner->conn);
+  if (owner->abort_on_connect)
+    lc_conn_abort(owner->conn);
   gate_raise(&owner->connected);
 }
 
 static void on_read(void *arg, const uint8_t *data, size_t len) {
   struct owner *owner = arg;
   owner->bytes_read += len;
-  if (owner->echo) lc_outq_append(lc_conn_out(owner->conn), data, len);
-  if (owner->close_on_read_ms != 0) lc_conn_close(owner->conn, owner->close_on_read_ms);
-  if (owner->abort_on_read) lc_conn_abort(owner->conn);
+  if (owner->echo)
+    lc_outq_append(lc_conn_out(owner->conn), data, len);
+  if (owner->close_on_read_ms != 0)
+    lc_conn_close(owner->conn, owner->close_on_read_ms);
+  if (owner->abort_on_read)
+    lc_conn_abort(owner->conn);
   gate_raise(&owner->read);
 }
 
 static void on_drain(void *arg) {
   struct owner *owner = arg;
   owner->drains++;
-  if (owner->abort_on_drain) lc_conn_abort(owner->conn);
+  if (owner->abort_on_drain)
+    lc_conn_abort(owner->conn);
   size_t len = owner->supply_len < owner->piece ? owner->supply_len : owner->piece;
   lc_outq_append(lc_conn_out(owner->conn), owner->supply, len);
   owner->supply += len;
@@ -109,13 +114,15 @@ static void close_it(void *arg) {
 }
 
 static void leave(struct owner *owner, int fd) {
-  if (fd >= 0) close(fd);
+  if (fd >= 0)
+    close(fd);
   gate_wait(&owner->closed, 1);
 }
 
 static uint8_t *pattern(size_t len) {
   uint8_t *data = malloc(len);
-  for (size_t i = 0; i < len; i++) data[i] = (uint8_t)(i * 31 + (i >> 8) + (i >> 16));
+  for (size_t i = 0; i < len; i++)
+    data[i] = (uint8_t)(i * 31 + (i >> 8) + (i >> 16));
   return data;
 }
 
@@ -183,6 +190,35 @@ static void large_output_is_asked_for_piece_by_piece(void **state) {
   assert_true(owner.drains >= HUGE_BYTES / owner.piece);
 }
 
+struct late {
+  struct owner *owner;
+  size_t queued;
+};
+
+static void queue_and_flush_later(void *arg) {
+  struct late *late = arg;
+  lc_outq_append(lc_conn_out(late->owner->conn), "one ", 4);
+  lc_conn_flush_later(late->owner->conn);
+  lc_outq_append(lc_conn_out(late->owner->conn), "two ", 4);
+  lc_conn_flush_later(late->owner->conn);
+  late->queued = lc_conn_out(late->owner->conn)->bytes;
+}
+
+static void a_later_flush_asks_for_more_first_and_writes_once(void **state) {
+  struct owner owner = new_owner(*state);
+  int fd = join(&owner);
+  char back[13] = {0};
+  owner.supply = (const uint8_t *)"three";
+  owner.supply_len = owner.piece = 5;
+  struct late late = {.owner = &owner};
+  on_worker(owner.worker, queue_and_flush_later, &late);
+  assert_int_equal(late.queued, 8);
+  assert_int_equal(recv_all(fd, back, 13), 13);
+  assert_memory_equal(back, "one two three", 13);
+  leave(&owner, fd);
+  assert_int_equal(owner.drains, 1);
+}
+
 struct stuck {
   struct owner *owner;
   bool blocked;
@@ -218,9 +254,9 @@ static void a_slow_reader_blocks_the_output_until_it_reads(void **state) {
   assert_true(stuck.blocked);
   assert_true(stuck.queued > 0);
   assert_true(stuck.since_ms + 10 >= before && stuck.since_ms <= lc_clock_ms() + 10);
-  assert_int_equal(stuck.drains, 1); /* supply_now's */
+  assert_int_equal(stuck.drains, 2); /* supply_now's, and that of its flush */
   assert_int_equal(recv_all(fd, back, HUGE_BYTES), HUGE_BYTES);
-  gate_wait(&owner.drained, 2);
+  gate_wait(&owner.drained, 3);
   assert_memory_equal(data, back, HUGE_BYTES);
   on_worker(owner.worker, look_whether_stuck, &stuck);
   assert_false(stuck.blocked);
@@ -246,7 +282,8 @@ static void nothing_is_read_while_paused(void **state) {
   on_worker(owner.worker, pause_it, &owner);
   assert_true(send_all(fd, "wait", 4));
   struct stuck stuck = {.owner = &owner};
-  for (int turn = 0; turn < 50; turn++) on_worker(owner.worker, look_whether_stuck, &stuck);
+  for (int turn = 0; turn < 50; turn++)
+    on_worker(owner.worker, look_whether_stuck, &stuck);
   assert_int_equal(stuck.bytes_read, 0);
   on_worker(owner.worker, resume_it, &owner);
   assert_int_equal(recv_all(fd, back, 4), 4);
@@ -482,7 +519,8 @@ static int full_listener(uint16_t *port, int fillers[4]) {
 }
 
 static void close_full_listener(int listener, const int fillers[4]) {
-  for (int i = 0; i < 4; i++) close(fillers[i]);
+  for (int i = 0; i < 4; i++)
+    close(fillers[i]);
   close(listener);
 }
 
@@ -559,7 +597,8 @@ static void start_starved(void *arg) {
 }
 
 static void accepting_survives_each_failed_allocation(void **state) {
-  if (!lc_alloc_faults_built()) skip();
+  if (!lc_alloc_faults_built())
+    skip();
   for (size_t n = 1;; n++) {
     struct starved starved = {.owner = new_owner(*state), .n = n, .start = accept_it};
     uint16_t port;
@@ -581,7 +620,8 @@ static void accepting_survives_each_failed_allocation(void **state) {
 }
 
 static void connecting_survives_each_failed_allocation(void **state) {
-  if (!lc_alloc_faults_built()) skip();
+  if (!lc_alloc_faults_built())
+    skip();
   uint16_t port;
   close(listen_socket(8, &port));
   for (size_t n = 1;; n++) {
@@ -613,6 +653,7 @@ int main(void) {
       cmocka_unit_test(a_reply_to_what_was_read_goes_out_without_a_flush),
       cmocka_unit_test(megabytes_come_back_unchanged),
       cmocka_unit_test(large_output_is_asked_for_piece_by_piece),
+      cmocka_unit_test(a_later_flush_asks_for_more_first_and_writes_once),
       cmocka_unit_test(a_slow_reader_blocks_the_output_until_it_reads),
       cmocka_unit_test(nothing_is_read_while_paused),
       cmocka_unit_test(a_connection_knows_its_peer),

@@ -41,7 +41,8 @@ static void cancel_call(void *arg) {
 static void note_headers(struct call *call, const struct lc_fetch_response *response) {
   for (size_t i = 0; i < response->header_count; i++) {
     const struct lc_fetch_header *header = &response->headers[i];
-    if (strcmp(header->name, "x-mixed-case") == 0) snprintf(call->header, sizeof call->header, "%s", header->value);
+    if (strcmp(header->name, "x-mixed-case") == 0)
+      snprintf(call->header, sizeof call->header, "%s", header->value);
     size_t used = strlen(call->head_names);
     snprintf(call->head_names + used, sizeof call->head_names - used, "%s ", header->name);
   }
@@ -57,8 +58,10 @@ static void on_done(void *arg, const struct lc_fetch_response *response) {
            response->body.ptr != NULL ? (const char *)response->body.ptr : "");
   call->body_len = response->body.len;
   note_headers(call, response);
-  if (call->cancels != NULL) cancel_call(call->cancels);
-  if (call->starts != NULL) start_call(call->starts);
+  if (call->cancels != NULL)
+    cancel_call(call->cancels);
+  if (call->starts != NULL)
+    start_call(call->starts);
   gate_raise(&call->done);
 }
 
@@ -106,7 +109,8 @@ static void create_fetcher(void *arg) {
   struct lc_err err = {0};
   world->config.worker = world->worker;
   int rc = lc_fetcher_create(&world->config, &world->fetcher, &err);
-  if (rc != 0) world->fetcher = NULL;
+  if (rc != 0)
+    world->fetcher = NULL;
 }
 
 static void on_fetcher_closed(void *arg) {
@@ -170,7 +174,8 @@ static void check_sent(struct world *world, const char *method, const char *body
   call->request.headers = headers;
   call->request.header_count = 3;
   call->request.has_body = body != NULL;
-  if (body != NULL) call->request.body = lc_slice_str(body);
+  if (body != NULL)
+    call->request.body = lc_slice_str(body);
   run_call(call);
   assert_int_equal(call->code, LC_OK);
   http_source_last_request(&world->source, text, sizeof text);
@@ -344,8 +349,7 @@ static void a_request_that_waits_for_a_place_times_out_too(void **state) {
 static void a_connection_that_does_not_come_about_times_out(void **state) {
   uint16_t port;
   int listener = listen_socket(0, &port), fillers[4];
-  struct sockaddr_in addr = {
-      .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+  struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
   for (int i = 0; i < 4; i++) {
     fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     (void)connect(fillers[i], (struct sockaddr *)&addr, sizeof addr);
@@ -357,7 +361,8 @@ static void a_connection_that_does_not_come_about_times_out(void **state) {
   assert_int_equal(call->code, LC_EDEADLINE);
   assert_non_null(strstr(call->message, ": no connection after 1s"));
   free(call);
-  for (int i = 0; i < 4; i++) close(fillers[i]);
+  for (int i = 0; i < 4; i++)
+    close(fillers[i]);
   close(listener);
 }
 
@@ -438,7 +443,8 @@ static void what_is_no_http_request_is_refused_at_once(void **state) {
   check_refused(*state, "GET", "http:///x", none, "the URL names no host");
   check_refused(*state, "GET ", "/x", none, "\"GET \" is not a method");
   check_refused(*state, "GET", "/x", (struct lc_fetch_header){"A b", "x"}, "\"A b\" is not a header name");
-  check_refused(*state, "GET", "/x", (struct lc_fetch_header){"A", "x\r\nB: y"}, "the value of header A has a line break");
+  check_refused(*state, "GET", "/x", (struct lc_fetch_header){"A", "x\r\nB: y"},
+                "the value of header A has a line break");
 }
 
 static void a_malformed_url_is_an_answer_later(void **state) {
@@ -570,14 +576,16 @@ static void relieve(void *arg) {
 
 /* The n-th allocation of the worker from the start of the request on: some fail the start, some the request. */
 static void each_failed_allocation_is_an_error_not_a_crash(void **state) {
-  if (!lc_alloc_faults_built()) skip();
+  if (!lc_alloc_faults_built())
+    skip();
   struct world *world = *state;
   unsigned refused = 0, failed = 0;
   for (size_t n = 1; n < 20; n++) {
     struct call *call = new_call(world, "/close");
     struct starved starved = {call, n};
     on_worker(world->worker, start_starved, &starved);
-    if (call->rc == 0) gate_wait(&call->done, 1);
+    if (call->rc == 0)
+      gate_wait(&call->done, 1);
     on_worker(world->worker, relieve, NULL);
     if (call->rc != 0) {
       assert_int_equal(call->rc, LC_ENOMEM);
@@ -600,7 +608,8 @@ static void create_starved(void *arg) {
 }
 
 static void creating_survives_each_failed_allocation(void **state) {
-  if (!lc_alloc_faults_built()) skip();
+  if (!lc_alloc_faults_built())
+    skip();
   struct world *world = *state;
   struct world second = {.worker = world->worker, .config = world->config, .closed = GATE_INIT};
   struct call call = {.world = &second};

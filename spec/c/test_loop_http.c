@@ -36,16 +36,20 @@ static bool endless(struct http_source *source, int fd) {
   static char chunk[65536 + 9];
   snprintf(chunk, sizeof chunk, "10000\r\n");
   memset(chunk + 7, 'x', 65536);
-  memcpy(chunk + 7 + 65536, "\r\n", 2);
-  if (!send_all(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 47)) return false;
-  while (send_all(fd, chunk, sizeof chunk)) atomic_fetch_add(&source->sent, 65536);
+  chunk[7 + 65536] = '\r';
+  chunk[7 + 65537] = '\n';
+  if (!send_all(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 47))
+    return false;
+  while (send_all(fd, chunk, sizeof chunk))
+    atomic_fetch_add(&source->sent, 65536);
   return false;
 }
 
 /* "hello gzip" as a stored block. */
 static bool gzipped(int fd) {
-  static const unsigned char data[] = {0x1f, 0x8b, 8,   0,   0,   0,   0,   0,   0,   3,    1,    10,   0,    0xf5, 0xff, 'h', 'e',
-                                       'l',  'l',  'o', ' ', 'g', 'z', 'i', 'p', 0x19, 0x6a, 0xd2, 0xdf, 10,   0,    0,   0};
+  static const unsigned char data[] = {0x1f, 0x8b, 8,    0,    0,    0,    0,    0,   0,   3,   1,
+                                       10,   0,    0xf5, 0xff, 'h',  'e',  'l',  'l', 'o', ' ', 'g',
+                                       'z',  'i',  'p',  0x19, 0x6a, 0xd2, 0xdf, 10,  0,   0,   0};
   return reply(fd, "200 OK", "Content-Encoding: gzip\r\n", data, sizeof data);
 }
 
@@ -56,9 +60,11 @@ static bool gzip_bomb(int fd) {
                               "00110000" /* the literal 0 */;
   static const char copy[] = "1100010100000"; /* length 258, distance 1 */
   size_t bit = 10 * 8;
-  for (const char *at = start; *at != '\0'; at++, bit++) data[bit / 8] |= (unsigned char)((*at - '0') << (bit % 8));
+  for (const char *at = start; *at != '\0'; at++, bit++)
+    data[bit / 8] |= (unsigned char)((*at - '0') << (bit % 8));
   while (bit + 13 < sizeof data * 8) {
-    for (const char *at = copy; *at != '\0'; at++, bit++) data[bit / 8] |= (unsigned char)((*at - '0') << (bit % 8));
+    for (const char *at = copy; *at != '\0'; at++, bit++)
+      data[bit / 8] |= (unsigned char)((*at - '0') << (bit % 8));
   }
   return reply(fd, "200 OK", "Content-Encoding: gzip\r\n", data, sizeof data);
 }
@@ -66,9 +72,11 @@ static bool gzip_bomb(int fd) {
 static bool endless_head(int fd) {
   char line[1024];
   memset(line, 'h', sizeof line);
-  memcpy(line, "X-Long: ", 8);
-  memcpy(line + sizeof line - 2, "\r\n", 2);
-  if (!send_all(fd, "HTTP/1.1 200 OK\r\n", 17)) return false;
+  line[1] = ':';
+  line[sizeof line - 2] = '\r';
+  line[sizeof line - 1] = '\n';
+  if (!send_all(fd, "HTTP/1.1 200 OK\r\n", 17))
+    return false;
   while (send_all(fd, line, sizeof line)) {
   }
   return false;
@@ -86,7 +94,8 @@ static bool redirect(struct http_source *source, int fd, const char *path) {
 
 /* False: close the connection. */
 static bool answer(struct http_source *source, int fd, const char *method, const char *path) {
-  if (strcmp(path, "/hang") == 0) return hang(source, fd);
+  if (strcmp(path, "/hang") == 0)
+    return hang(source, fd);
   if (strcmp(path, "/hang-in-body") == 0) {
     return send_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", 43) && hang(source, fd);
   }
@@ -94,16 +103,26 @@ static bool answer(struct http_source *source, int fd, const char *method, const
     send_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", 43);
     return false;
   }
-  if (strcmp(path, "/nothing") == 0) return false;
-  if (strcmp(path, "/garbage") == 0) return send_all(fd, "EHLO there\r\n\r\n", 14) && false;
-  if (strcmp(path, "/endless") == 0) return endless(source, fd);
-  if (strcmp(path, "/endless-head") == 0) return endless_head(fd);
-  if (strcmp(path, "/gzip") == 0) return gzipped(fd);
-  if (strcmp(path, "/bomb") == 0) return gzip_bomb(fd);
-  if (strncmp(path, "/redirect", 9) == 0) return redirect(source, fd, path);
-  if (strcmp(path, "/missing") == 0) return reply(fd, "404 Not Found", "", "no such thing", 13);
-  if (strcmp(path, "/close") == 0) return reply(fd, "200 OK", "Connection: close\r\n", "hello", 5) && false;
-  if (strcmp(method, "HEAD") == 0) return reply(fd, "200 OK", "X-Head: yes\r\n", "", 0);
+  if (strcmp(path, "/nothing") == 0)
+    return false;
+  if (strcmp(path, "/garbage") == 0)
+    return send_all(fd, "EHLO there\r\n\r\n", 14) && false;
+  if (strcmp(path, "/endless") == 0)
+    return endless(source, fd);
+  if (strcmp(path, "/endless-head") == 0)
+    return endless_head(fd);
+  if (strcmp(path, "/gzip") == 0)
+    return gzipped(fd);
+  if (strcmp(path, "/bomb") == 0)
+    return gzip_bomb(fd);
+  if (strncmp(path, "/redirect", 9) == 0)
+    return redirect(source, fd, path);
+  if (strcmp(path, "/missing") == 0)
+    return reply(fd, "404 Not Found", "", "no such thing", 13);
+  if (strcmp(path, "/close") == 0)
+    return reply(fd, "200 OK", "Connection: close\r\n", "hello", 5) && false;
+  if (strcmp(method, "HEAD") == 0)
+    return reply(fd, "200 OK", "X-Head: yes\r\n", "", 0);
   return reply(fd, "200 OK", "X-Mixed-Case:  some value \r\nX-Empty:\r\n", "hello", 5);
 }
 
@@ -115,14 +134,15 @@ static size_t content_length(const char *head) {
 /* One request, head and body, into `text`; false at the end. */
 static bool read_request(int fd, char *text, size_t size) {
   size_t have = 0;
-  char *end;
   text[0] = '\0';
-  while ((end = strstr(text, "\r\n\r\n")) == NULL) {
-    if (have == size - 1 || recv(fd, text + have, 1, 0) != 1) return false;
+  while (strstr(text, "\r\n\r\n") == NULL) {
+    if (have == size - 1 || recv(fd, text + have, 1, 0) != 1)
+      return false;
     text[++have] = '\0';
   }
   size_t body = content_length(text);
-  if (body > size - 1 - have || recv_all(fd, text + have, body) != body) return false;
+  if (body > size - 1 - have || recv_all(fd, text + have, body) != body)
+    return false;
   text[have + body] = '\0';
   return true;
 }
@@ -132,8 +152,7 @@ static void *serve_connection(void *arg) {
   struct http_source *source = connection->source;
   char text[4096], method[16], path[128];
   bool open = true;
-  while (open && read_request(connection->fd, text, sizeof text) &&
-         sscanf(text, "%15s %127s", method, path) == 2) {
+  while (open && read_request(connection->fd, text, sizeof text) && sscanf(text, "%15s %127s", method, path) == 2) {
     atomic_fetch_add(&source->requests, 1);
     pthread_mutex_lock(&source->lock);
     memcpy(source->last_request, text, sizeof text);
@@ -173,7 +192,8 @@ void http_source_stop(struct http_source *source) {
   pthread_join(source->thread, NULL);
   close(source->listener);
   uint64_t give_up = lc_clock_ms() + PATIENCE_S * 1000;
-  while (atomic_load(&source->open) > 0 && lc_clock_ms() < give_up) sched_yield();
+  while (atomic_load(&source->open) > 0 && lc_clock_ms() < give_up)
+    sched_yield();
   assert_int_equal(atomic_load(&source->open), 0);
 }
 

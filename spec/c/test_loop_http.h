@@ -9,7 +9,7 @@ struct http_source {
   int listener;
   pthread_t thread;
   atomic_uint connections, open, most_open, requests;
-  atomic_ullong sent; /* of /endless */
+  atomic_ullong sent;  /* of /endless */
   struct gate hanging; /* raised by each request for /hang and /hang-in-body */
   char last_request[4096];
   pthread_mutex_t lock; /* of last_request */

@@ -32,7 +32,8 @@ static void create_listener(void *arg) {
   struct node *node = arg;
   node->config.loop = lc_worker_loop(node->main);
   node->rc = lc_listener_create(&node->config, &node->address, &node->listener, &node->err);
-  if (node->rc == 0) lc_listener_address(node->listener, &node->address);
+  if (node->rc == 0)
+    lc_listener_address(node->listener, &node->address);
 }
 
 static void stop_listener(void *arg) {
@@ -50,7 +51,8 @@ static void start_node(struct node *node, const char *host, uint16_t port) {
   *node = (struct node){.address.port = port, .accepted = GATE_INIT};
   snprintf(node->address.host, sizeof node->address.host, "%s", host);
   node->main = start_worker(99);
-  for (unsigned i = 0; i < WORKERS; i++) node->workers[i] = start_worker(i);
+  for (unsigned i = 0; i < WORKERS; i++)
+    node->workers[i] = start_worker(i);
   node->config = (struct lc_listener_config){.workers = node->workers,
                                              .worker_count = WORKERS,
                                              .max_connections = 1000,
@@ -64,11 +66,13 @@ static void listen_node(struct node *node) {
 }
 
 static void end_node(struct node *node) {
-  if (node->listener != NULL) on_worker(node->main, stop_listener, node);
+  if (node->listener != NULL)
+    on_worker(node->main, stop_listener, node);
   end_worker(node->main);
   for (unsigned i = 0; i < WORKERS; i++) {
     end_worker(node->workers[i]);
-    for (unsigned n = 0; n < node->taken[i]; n++) close(node->fds[i][n]);
+    for (unsigned n = 0; n < node->taken[i]; n++)
+      close(node->fds[i][n]);
   }
   lc_listener_destroy(node->listener);
 }
@@ -81,13 +85,15 @@ static void connections_are_spread_evenly(void **state) {
   listen_node(&node);
   assert_int_equal(node.rc, 0);
   assert_true(node.address.port != 0);
-  for (int i = 0; i < 8; i++) fds[i] = connect_socket(node.address.port);
+  for (int i = 0; i < 8; i++)
+    fds[i] = connect_socket(node.address.port);
   gate_wait(&node.accepted, 8);
   assert_int_equal(lc_listener_connections(node.listener, 0), 4);
   assert_int_equal(lc_listener_connections(node.listener, 1), 4);
   assert_int_equal(node.taken[0], 4);
   assert_int_equal(node.taken[1], 4);
-  for (int i = 0; i < 8; i++) close(fds[i]);
+  for (int i = 0; i < 8; i++)
+    close(fds[i]);
   end_node(&node);
 }
 
@@ -97,15 +103,18 @@ static void a_new_connection_goes_to_the_worker_with_the_fewest(void **state) {
   int fds[7];
   start_node(&node, "127.0.0.1", 0);
   listen_node(&node);
-  for (int i = 0; i < 4; i++) fds[i] = connect_socket(node.address.port);
+  for (int i = 0; i < 4; i++)
+    fds[i] = connect_socket(node.address.port);
   gate_wait(&node.accepted, 4);
   lc_listener_ended(node.listener, 1);
   lc_listener_ended(node.listener, 1);
-  for (int i = 4; i < 6; i++) fds[i] = connect_socket(node.address.port);
+  for (int i = 4; i < 6; i++)
+    fds[i] = connect_socket(node.address.port);
   gate_wait(&node.accepted, 6);
   assert_int_equal(node.taken[0], 2);
   assert_int_equal(node.taken[1], 4);
-  for (int i = 0; i < 6; i++) close(fds[i]);
+  for (int i = 0; i < 6; i++)
+    close(fds[i]);
   end_node(&node);
 }
 
@@ -116,13 +125,16 @@ static void over_the_limit_connections_wait_until_one_ends(void **state) {
   start_node(&node, "127.0.0.1", 0);
   node.config.max_connections = 2;
   listen_node(&node);
-  for (int i = 0; i < 3; i++) fds[i] = connect_socket(node.address.port);
+  for (int i = 0; i < 3; i++)
+    fds[i] = connect_socket(node.address.port);
   gate_wait(&node.accepted, 2);
-  for (int turn = 0; turn < 50; turn++) on_worker(node.main, do_nothing, NULL);
+  for (int turn = 0; turn < 50; turn++)
+    on_worker(node.main, do_nothing, NULL);
   assert_int_equal(node.taken[0] + node.taken[1], 2);
   lc_listener_ended(node.listener, 0);
   gate_wait(&node.accepted, 3);
-  for (int i = 0; i < 3; i++) close(fds[i]);
+  for (int i = 0; i < 3; i++)
+    close(fds[i]);
   end_node(&node);
 }
 
@@ -131,8 +143,10 @@ static void ipv6_works(void **state) {
   int probe = socket(AF_INET6, SOCK_STREAM, 0);
   struct sockaddr_in6 addr = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
   bool there = probe >= 0 && bind(probe, (struct sockaddr *)&addr, sizeof addr) == 0;
-  if (probe >= 0) close(probe);
-  if (!there) skip();
+  if (probe >= 0)
+    close(probe);
+  if (!there)
+    skip();
   struct node node;
   start_node(&node, "::1", 0);
   listen_node(&node);
@@ -201,7 +215,8 @@ static void a_name_that_does_not_resolve_is_named(void **state) {
 
 static void creating_survives_each_failed_allocation(void **state) {
   (void)state;
-  if (!lc_alloc_faults_built()) skip();
+  if (!lc_alloc_faults_built())
+    skip();
   struct lc_worker *workers[1] = {NULL};
   uv_loop_t loop;
   uv_loop_init(&loop);
@@ -230,15 +245,18 @@ static void count_lines(int log_fd, unsigned *paused, unsigned *again) {
   static char text[65536];
   ssize_t len = pread(log_fd, text, sizeof text - 1, 0);
   text[len > 0 ? len : 0] = '\0';
-  for (const char *at = text; (at = strstr(at, "accepting paused")) != NULL; at++) ++*paused;
-  for (const char *at = text; (at = strstr(at, "accepting again")) != NULL; at++) ++*again;
+  for (const char *at = text; (at = strstr(at, "accepting paused")) != NULL; at++)
+    ++*paused;
+  for (const char *at = text; (at = strstr(at, "accepting again")) != NULL; at++)
+    ++*again;
 }
 
 /* In a process of its own, whose limit can be lowered. Returns 0 if all is as it should be. */
 static int starve_and_recover(int log_fd) {
   struct node node;
   struct lc_log *log;
-  if (lc_log_create(log_fd, LC_LOG_INFO, LC_LOG_TEXT, &log) != 0) return 1;
+  if (lc_log_create(log_fd, LC_LOG_INFO, LC_LOG_TEXT, &log) != 0)
+    return 1;
   start_node(&node, "127.0.0.1", 0);
   node.config.log = log;
   listen_node(&node);
@@ -252,13 +270,17 @@ static int starve_and_recover(int log_fd) {
   setrlimit(RLIMIT_NOFILE, &limit);
   struct sockaddr_in addr = {
       .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(node.address.port)};
-  if (connect(late, (struct sockaddr *)&addr, sizeof addr) != 0) return 2;
+  if (connect(late, (struct sockaddr *)&addr, sizeof addr) != 0)
+    return 2;
   unsigned paused = 0, again = 0;
   uint64_t give_up = lc_clock_ms() + PATIENCE_S * 1000;
-  while (paused == 0 && lc_clock_ms() < give_up) count_lines(log_fd, &paused, &again);
-  if (node.taken[0] + node.taken[1] != 1) return 3;
+  while (paused == 0 && lc_clock_ms() < give_up)
+    count_lines(log_fd, &paused, &again);
+  if (node.taken[0] + node.taken[1] != 1)
+    return 3;
   /* Two more tries fail without a word. */
-  for (uint64_t until = lc_clock_ms() + 250; lc_clock_ms() < until;) on_worker(node.main, do_nothing, NULL);
+  for (uint64_t until = lc_clock_ms() + 250; lc_clock_ms() < until;)
+    on_worker(node.main, do_nothing, NULL);
   limit.rlim_cur = before;
   setrlimit(RLIMIT_NOFILE, &limit);
   gate_wait(&node.accepted, 2);
@@ -278,7 +300,8 @@ static void out_of_descriptors_accepting_pauses_says_so_once_and_recovers(void *
   assert_true(log_fd >= 0);
   unlink(path);
   pid_t pid = fork();
-  if (pid == 0) _exit(starve_and_recover(log_fd));
+  if (pid == 0)
+    _exit(starve_and_recover(log_fd));
   int status;
   assert_int_equal(waitpid(pid, &status, 0), pid);
   assert_true(WIFEXITED(status));

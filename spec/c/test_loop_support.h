@@ -1,7 +1,8 @@
 #ifndef LC_TEST_LOOP_SUPPORT_H
 #define LC_TEST_LOOP_SUPPORT_H
 
-/* What the tests of loop/ share: waiting with a deadline, calls on a worker, plain blocking sockets as the other side. */
+/* What the tests of loop/ share: waiting with a deadline, calls on a worker, plain blocking sockets as the other side.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +36,8 @@ struct gate {
   unsigned count;
 };
 
-#define GATE_INIT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+#define GATE_INIT                                                                                                      \
+  { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 }
 
 __attribute__((unused)) static void gate_raise(struct gate *gate) {
   pthread_mutex_lock(&gate->lock);
@@ -50,10 +52,12 @@ __attribute__((unused)) static void gate_wait(struct gate *gate, unsigned count)
   until.tv_sec += PATIENCE_S;
   pthread_mutex_lock(&gate->lock);
   int rc = 0;
-  while (gate->count < count && rc == 0) rc = pthread_cond_timedwait(&gate->changed, &gate->lock, &until);
+  while (gate->count < count && rc == 0)
+    rc = pthread_cond_timedwait(&gate->changed, &gate->lock, &until);
   unsigned reached = gate->count;
   pthread_mutex_unlock(&gate->lock);
-  if (reached < count) fail_msg("waited %d s for %u, got %u", PATIENCE_S, count, reached);
+  if (reached < count)
+    fail_msg("waited %d s for %u, got %u", PATIENCE_S, count, reached);
 }
 
 /* Runs fn(arg) on the worker and returns when it has. */
@@ -105,8 +109,7 @@ __attribute__((unused)) static int listen_socket(int backlog, uint16_t *port) {
 
 __attribute__((unused)) static int connect_socket(uint16_t port) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct sockaddr_in addr = {
-      .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+  struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
   struct timeval patience = {.tv_sec = PATIENCE_S};
   assert_true(fd >= 0);
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -118,7 +121,8 @@ __attribute__((unused)) static int connect_socket(uint16_t port) {
 __attribute__((unused)) static bool send_all(int fd, const void *data, size_t len) {
   for (const char *at = data; len > 0;) {
     ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
-    if (n <= 0) return false;
+    if (n <= 0)
+      return false;
     at += n;
     len -= (size_t)n;
   }
@@ -130,7 +134,8 @@ __attribute__((unused)) static size_t recv_all(int fd, void *data, size_t len) {
   size_t have = 0;
   while (have < len) {
     ssize_t n = recv(fd, (char *)data + have, len - have, 0);
-    if (n <= 0) break;
+    if (n <= 0)
+      break;
     have += (size_t)n;
   }
   return have;

@@ -15,8 +15,10 @@ struct numbered {
 
 static void run_numbered(struct lc_task *task) {
   struct numbered *numbered = lc_container_of(task, struct numbered, task);
-  if (numbered->next[numbered->poster]++ != numbered->number) atomic_fetch_add(numbered->out_of_order, 1);
-  if (numbered->number == POSTS - 1) gate_raise(numbered->done);
+  if (numbered->next[numbered->poster]++ != numbered->number)
+    atomic_fetch_add(numbered->out_of_order, 1);
+  if (numbered->number == POSTS - 1)
+    gate_raise(numbered->done);
 }
 
 struct poster {
@@ -27,7 +29,8 @@ struct poster {
 
 static void *post_all(void *arg) {
   struct poster *poster = arg;
-  for (unsigned i = 0; i < POSTS; i++) lc_worker_post(poster->worker, &poster->tasks[i].task);
+  for (unsigned i = 0; i < POSTS; i++)
+    lc_worker_post(poster->worker, &poster->tasks[i].task);
   return NULL;
 }
 
@@ -49,8 +52,10 @@ static void tasks_of_four_threads_all_run_each_threads_in_order(void **state) {
                                               .done = &done};
     }
   }
-  for (unsigned p = 0; p < POSTERS; p++) pthread_create(&posters[p].thread, NULL, post_all, &posters[p]);
-  for (unsigned p = 0; p < POSTERS; p++) pthread_join(posters[p].thread, NULL);
+  for (unsigned p = 0; p < POSTERS; p++)
+    pthread_create(&posters[p].thread, NULL, post_all, &posters[p]);
+  for (unsigned p = 0; p < POSTERS; p++)
+    pthread_join(posters[p].thread, NULL);
   gate_wait(&done, POSTERS);
   end_worker(worker);
   assert_int_equal(out_of_order, 0);
@@ -99,7 +104,8 @@ struct busy {
 
 static void run_busy(struct lc_task *task) {
   struct busy *busy = lc_container_of(task, struct busy, task);
-  if (!busy->seen) lc_worker_post(busy->worker, &busy->task);
+  if (!busy->seen)
+    lc_worker_post(busy->worker, &busy->task);
 }
 
 static void on_busy_readable(uv_poll_t *poll, int status, int events) {
@@ -150,7 +156,8 @@ struct timing {
 static void on_timed(struct lc_timer *timer) {
   struct timed *timed = lc_container_of(timer, struct timed, timer);
   struct timing *timing = timed->timing;
-  if (lc_worker_now_ms(timing->worker) < timer->due_ms) timing->early++;
+  if (lc_worker_now_ms(timing->worker) < timer->due_ms)
+    timing->early++;
   timing->order[timing->fired++] = (unsigned)(timed - timing->timers);
   gate_raise(&timing->done);
 }
@@ -183,7 +190,8 @@ static void timers_fire_in_order_and_not_early_stopped_ones_never(void **state) 
 static void start_one_timer(void *arg) {
   struct timing *timing = arg;
   timing->timers[0] = (struct timed){.timer.fire = on_timed, .timing = timing};
-  lc_timer_start(lc_worker_timers(timing->worker), &timing->timers[0].timer, lc_worker_now_ms(timing->worker) + 3600000);
+  lc_timer_start(lc_worker_timers(timing->worker), &timing->timers[0].timer,
+                 lc_worker_now_ms(timing->worker) + 3600000);
 }
 
 static void bring_timer_forward(void *arg) {
@@ -320,7 +328,8 @@ static void charges_stop_at_the_limit(void **state) {
 
 static void creating_survives_each_failed_allocation(void **state) {
   (void)state;
-  if (!lc_alloc_faults_built()) skip();
+  if (!lc_alloc_faults_built())
+    skip();
   for (size_t n = 1;; n++) {
     struct lc_worker_config config = {.index = 3};
     struct lc_worker *worker = NULL;

@@ -110,11 +110,12 @@ describe("concurrent misses", function()
   it("over 10,000 loads of a group are RESOURCE_EXHAUSTED, and other groups go on", function()
     local keys = {}
     for i = 1, 10000 do keys[i] = "k" .. i end
-    driver:begin_call(node, "lcache.v1.Cache/BatchGet", driver.batch_fields("sleep", keys), { timeout = 3, channel = "batch" })
-    lcache.wait("all loads run", function() return node:group_stats("sleep").flights == 10000 end)
+    local many = driver:begin_many(node, "sleep", keys, { connections = 8, timeout = 15 })
+    lcache.wait("all loads run", function() return node:group_stats("sleep").flights == 10000 end, 14)
     assert.equal("RESOURCE_EXHAUSTED", driver:get(node, "sleep", "one more").code)
     assert.equal("OK", driver:get(node, "slow", "value/meanwhile").code)
-    lcache.wait("they are cancelled", function() return node:group_stats("sleep").flights == 0 end, 20)
+    assert.same({ DEADLINE_EXCEEDED = 10000 }, driver:finish(many, 40).codes)
+    lcache.wait("they are cancelled", function() return node:group_stats("sleep").flights == 0 end)
   end)
 
   it("in one batch load side by side", function()
@@ -134,27 +135,6 @@ end)
 
 describe("connections", function()
   after_each(lcache.finish)
-
-  local function per_worker(node)
-    local counts = {}
-    for i, worker in ipairs(node:ctl_json("stats").workers) do counts[i] = worker.connections end
-    return counts
-  end
-
-  it("spread evenly over the workers: 8 over 2 are 4 and 4", function()
-    local node, driver = lcache.start { script = SCRIPT }, drivers.start()
-    assert.equal(8, driver:hold(node, 8).connected)
-    lcache.wait("8 connections are spread", function()
-      local counts = per_worker(node)
-      -- lcachectl's own is one of them
-      return counts[1] + counts[2] == 9 and math.min(counts[1], counts[2]) == 4
-    end)
-    driver:release()
-    lcache.wait("they are gone", function()
-      local counts = per_worker(node)
-      return counts[1] + counts[2] == 1
-    end)
-  end)
 
   it("over --max-connections wait until one ends", function()
     local node, driver = lcache.start { script = SCRIPT, args = { "--max-connections", "3" } }, drivers.start()

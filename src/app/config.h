@@ -34,7 +34,7 @@ struct lc_config {
   struct lc_config_address listen, http, advertise;
   uint64_t workers, memory_bytes, lua_memory_bytes, buffer_memory_bytes;
   uint64_t cpu_budget_ms, drain_timeout_ms;
-  uint64_t max_message_bytes, max_connections, max_streams;
+  uint64_t max_message_bytes, max_connections, max_streams, source_connections;
   bool jit, check, version, help;
   enum lc_log_level log_level;
   enum lc_log_format log_format;

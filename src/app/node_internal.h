@@ -72,6 +72,8 @@ struct lc_node {
   bool cut;
   bool stuck; /* gave up waiting */
   uint64_t last_watch_ms;
+  uint64_t next_trim_ms, requests_seen; /* by the last look at how busy it is */
+  bool was_busy;
 };
 
 /* node_worker.c: on the worker's thread. */

@@ -55,8 +55,10 @@ static int start_server(struct lc_node_worker *state) {
 }
 
 static int start(struct lc_node_worker *state) {
-  struct lc_worker *worker = state->node->workers[state->index];
-  const struct lc_fetcher_config config = {.worker = worker};
+  const struct lc_node *node = state->node;
+  uint64_t connections = node->setup->config.source_connections;
+  const struct lc_fetcher_config config = {.worker = node->workers[state->index],
+                                           .max_host_connections = (unsigned)(connections / node->count + 1)};
   int code = lc_fetcher_create(&config, &state->fetcher, &state->boot_err);
   if (code == LC_OK)
     code = start_script(state);

@@ -66,7 +66,11 @@ void lc_bench_h2_close(struct lc_bench_h2 *h2) {
 }
 
 bool lc_bench_h2_ready(const struct lc_bench_conn *conn, const struct lc_bench_h2 *h2, size_t body_len) {
-  return conn->outstanding < h2->max_streams && h2->send_window >= (int64_t)body_len && conn->next_tag < h2->last_tag;
+  bool fits = body_len <= h2->initial_window;
+  if (!fits && h2->settled)
+    return true; /* it never will: lc_bench_h2_request says so */
+  return fits && conn->outstanding < h2->max_streams && h2->send_window >= (int64_t)body_len &&
+         conn->next_tag < h2->last_tag;
 }
 
 void lc_bench_h2_static(struct lc_bench_h2 *h2, uint8_t index) {
@@ -183,7 +187,7 @@ static int block_status(struct lc_bench_h2 *h2, struct lc_slice block) {
 static int on_headers(struct lc_bench_conn *conn, struct lc_bench_h2 *h2, uint8_t flags, uint32_t tag,
                       struct lc_slice payload, struct lc_err *err) {
   if (!(flags & END_HEADERS) || (flags & (PADDED | PRIORITY)))
-    return lc_err_set(err, LC_EPROTO, "a reply's HEADERS are in more than one frame");
+    return lc_err_set(err, LC_EPROTO, "a reply's HEADERS are padded or in more than one frame");
   int status = block_status(h2, payload);
   if (status < -1)
     return lc_err_set(err, LC_EPROTO, "a reply's header block is malformed");
@@ -212,7 +216,9 @@ static int on_data(struct lc_bench_conn *conn, struct lc_bench_h2 *h2, uint8_t f
 static int on_settings(struct lc_bench_conn *conn, struct lc_bench_h2 *h2, uint8_t flags, struct lc_slice payload) {
   if (flags & ACK)
     return LC_OK;
-  h2->max_streams = UINT32_MAX;
+  if (!h2->settled)
+    h2->max_streams = UINT32_MAX;
+  h2->settled = true;
   for (size_t at = 0; at + 6 <= payload.len; at += 6) {
     uint32_t value = get_u32(payload.ptr + at + 2);
     if (payload.ptr[at + 1] == 3)
@@ -233,7 +239,7 @@ static int on_frame(struct lc_bench_conn *conn, struct lc_bench_h2 *h2, const ui
   case HEADERS:
     return on_headers(conn, h2, flags, tag, payload, err);
   case CONTINUATION:
-    return lc_err_set(err, LC_EPROTO, "a reply's HEADERS are in more than one frame");
+    return lc_err_set(err, LC_EPROTO, "a reply's HEADERS are padded or in more than one frame");
   case RST_STREAM:
     lc_bench_reply(conn, tag, STATUS_RESET, 0);
     return LC_OK;

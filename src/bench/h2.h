@@ -22,8 +22,8 @@ struct lc_bench_h2 {
   uint32_t max_streams, initial_window; /* the server's */
   int64_t send_window;                  /* of the connection */
   uint64_t consumed;                    /* since our last WINDOW_UPDATE */
-  uint64_t last_tag;                    /* streams above are refused: the server's GOAWAY; UINT64_MAX without */
-  bool any_frame;
+  uint64_t last_tag;                    /* none from this one on: 0 after the server's GOAWAY, else UINT64_MAX */
+  bool any_frame, settled;              /* something came from the server; its SETTINGS did */
   struct {
     uint8_t bytes[LC_BENCH_MEMO_BYTES];
     size_t len;

@@ -69,7 +69,7 @@ static size_t memcached_reply(const uint8_t *data, size_t len, int *status, size
   size_t line = line_len(data, len);
   *status = LC_GRPC_OK;
   *bytes = 0;
-  if (line == 0 || data[0] == 'S') /* STORED */
+  if (line == 0 || memcmp(data, "STORED", line < 6 ? line : 6) == 0)
     return line;
   if (data[0] == 'E' && data[1] == 'N') { /* END: nothing found */
     *status = LC_GRPC_NOT_FOUND;

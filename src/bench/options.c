@@ -54,9 +54,9 @@ static int parse_distribution(const char *word, struct lc_bench_options *options
 static int parse_mix(const char *word, struct lc_bench_options *options, struct lc_err *err) {
   unsigned get = 0, set = 0;
   char rest;
-  bool good = sscanf(word, "get:%u,set:%u%c", &get, &set, &rest) == 2 || sscanf(word, "get:%u%c", &get, &rest) == 1 ||
-              sscanf(word, "set:%u%c", &set, &rest) == 1;
-  if (!good || get + set != 100)
+  bool good = sscanf(word, "get:%3u,set:%3u%c", &get, &set, &rest) == 2 ||
+              sscanf(word, "get:%3u%c", &get, &rest) == 1 || sscanf(word, "set:%3u%c", &set, &rest) == 1;
+  if (!good || get > 100 || get + set != 100 || strpbrk(word, "+- "))
     return lc_err_set(err, LC_EINVAL, "%s: not a mix, use get:90,set:10 (together 100)", word);
   options->get_percent = get;
   return LC_OK;
@@ -80,7 +80,7 @@ static int parse_server(const char *word, struct lc_bench_options *options, stru
 
 static int parse_text(const char *word, const char **text, size_t max, struct lc_err *err) {
   if (word[0] == '\0' || strlen(word) > max)
-    return lc_err_set(err, LC_EINVAL, "%s: from 1 to %zu bytes", word, max);
+    return lc_err_set(err, LC_EINVAL, "%.60s: not a text of 1 to %zu bytes", *word ? word : "\"\"", max);
   *text = word;
   return LC_OK;
 }
@@ -97,7 +97,7 @@ static int parse_rate(const char *word, struct lc_bench_options *options, struct
   char *end;
   options->rate = strtod(word, &end);
   if (*end != '\0' || !(options->rate > 0 && options->rate < 1e9))
-    return lc_err_set(err, LC_EINVAL, "%s: not a rate, use 10000", word);
+    return lc_err_set(err, LC_EINVAL, "%s: not a rate, use 10000", *word ? word : "\"\"");
   return LC_OK;
 }
 
@@ -138,7 +138,10 @@ static int parse_value_size(const char *word, struct lc_bench_options *options, 
 }
 
 static int parse_duration(const char *word, struct lc_bench_options *options, struct lc_err *err) {
-  return lc_parse_duration_ms(word, &options->duration_ms, err);
+  int rc = lc_parse_duration_ms(word, &options->duration_ms, err);
+  if (rc == LC_OK && options->duration_ms == 0)
+    rc = lc_err_set(err, LC_EINVAL, "%s: more than 0, use 10s", word);
+  return rc;
 }
 
 static int parse_warmup(const char *word, struct lc_bench_options *options, struct lc_err *err) {

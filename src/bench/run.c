@@ -174,8 +174,9 @@ static bool send_one(struct lc_bench_conn *conn, enum lc_bench_op op, uint64_t k
   if (conn->begun_ns[tag & conn->mask] != 0)
     return false;
   size_t len = lc_bench_key_format(run->options->key_prefix, key_number, key);
-  if (run->options->driver->request(conn, op, tag, lc_slice_of(key, len), run->value) != LC_OK) {
-    fail_conn(conn, "out of memory");
+  int rc = run->options->driver->request(conn, op, tag, lc_slice_of(key, len), run->value);
+  if (rc != LC_OK) {
+    fail_conn(conn, rc == LC_ETOOBIG ? "a request is larger than the server's HTTP/2 window" : "out of memory");
     return false;
   }
   conn->begun_ns[tag & conn->mask] = begun_ns;
@@ -252,7 +253,8 @@ static int turn(struct lc_bench_run *run) {
   }
   if (run->alive == 0)
     return run->failure.code;
-  if (run->now_ns - run->last_reply_ns > STALL_NS && run->begun > run->done)
+  bool waits = run->begun > run->done || (run->options->rate <= 0 && run->begun < run->wanted);
+  if (waits && run->now_ns - run->last_reply_ns > STALL_NS)
     return lc_err_set(&run->failure, LC_EDEADLINE, "no reply for 30 s");
   return LC_OK;
 }

@@ -25,6 +25,7 @@ struct lc_load {
   unsigned worker;
   bool over;
   bool counted; /* in the group's loads_now */
+  bool logged;  /* by the loader */
   void *impl;
   uint64_t deadline_ms;
   struct lc_timer timer;
@@ -124,6 +125,10 @@ void lc_load_set_value(struct lc_load *load, struct lc_slice value, int64_t ttl_
   load->item = item;
 }
 
+void lc_load_set_logged(struct lc_load *load) {
+  load->logged = true;
+}
+
 static void stop_timer(struct lc_load *load) {
   const struct lc_exec *exec = load->group->groups->exec;
   if (load->timer.active)
@@ -179,7 +184,7 @@ static void answer(struct lc_load *load, struct lc_list *waiters, const struct l
 }
 
 static void log_end(struct lc_load *load) {
-  if (load->code == LC_OK || load->code == LC_ENOTFOUND || load->code == LC_ECANCELLED)
+  if (load->logged || load->code == LC_OK || load->code == LC_ENOTFOUND || load->code == LC_ECANCELLED)
     return;
   if (load->code == LC_EUNAVAILABLE && !load->counted)
     return; /* draining */

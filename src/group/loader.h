@@ -49,6 +49,9 @@ void lc_load_set_value(struct lc_load *load, struct lc_slice value, int64_t ttl_
 void lc_load_set_not_found(struct lc_load *load);
 void lc_load_set_error(struct lc_load *load, int code, const char *message, size_t len);
 
+/* The loader has logged this failure itself, with more than the domain knows: one line for one failure. */
+void lc_load_set_logged(struct lc_load *load);
+
 /* The pending load has its result. The load must not be touched after. */
 void lc_load_done(struct lc_load *load);
 

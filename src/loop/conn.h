@@ -36,14 +36,14 @@ struct lc_conn_handler {
 
 /* Takes over an accepted, non-blocking socket (closed on failure). Reading begins at once. 0, LC_ENOMEM or LC_EIO. */
 int lc_conn_accept(struct lc_worker *worker, int fd, const struct lc_conn_handler *handler, void *arg,
-                   struct lc_conn **conn);
+                   struct lc_conn **out);
 
 /*
  * Starts to connect (numeric address, or a name, whose addresses are tried in turn). Output may be queued at once; it
  * goes out after on_connect. timeout_ms is for look-up and connecting together. 0 or LC_ENOMEM.
  */
 int lc_conn_connect(struct lc_worker *worker, const struct lc_address *address, uint64_t timeout_ms,
-                    const struct lc_conn_handler *handler, void *arg, struct lc_conn **conn);
+                    const struct lc_conn_handler *handler, void *arg, struct lc_conn **out);
 
 struct lc_outq *lc_conn_out(struct lc_conn *conn);
 

@@ -17,12 +17,12 @@ struct lc_fetch;   /* one request */
 
 struct lc_fetcher_config {
   struct lc_worker *worker;
-  unsigned max_host_connections; /* 0: 64; more requests to a host (name and port) wait, first come first served */
+  unsigned max_host_connections; /* 0: 256; more requests to a host (name and port) wait, first come first served */
   size_t max_response_bytes;     /* default for a request that names none */
 };
 
 /* Initialises libcurl for the process at the first call. 0 or LC_ENOMEM. */
-int lc_fetcher_create(const struct lc_fetcher_config *config, struct lc_fetcher **fetcher, struct lc_err *err);
+int lc_fetcher_create(const struct lc_fetcher_config *config, struct lc_fetcher **out, struct lc_err *err);
 
 /*
  * Cancels all requests (no done of theirs is called) and closes all connections. The fetcher must not be used after;
@@ -64,7 +64,7 @@ struct lc_fetch_response {
  */
 typedef void (*lc_fetch_done)(void *arg, const struct lc_fetch_response *response);
 int lc_fetch_start(struct lc_fetcher *fetcher, const struct lc_fetch_request *request, lc_fetch_done done, void *arg,
-                   struct lc_fetch **fetch, struct lc_err *err);
+                   struct lc_fetch **out, struct lc_err *err);
 
 /* Frees it; done isn't called. Not after done, nor inside it. */
 void lc_fetch_cancel(struct lc_fetch *fetch);

@@ -353,7 +353,7 @@ int lc_fetcher_create(const struct lc_fetcher_config *config, struct lc_fetcher 
   if (fetcher == NULL)
     return lc_err_set(err, LC_ENOMEM, "out of memory");
   fetcher->worker = config->worker;
-  fetcher->max_host_connections = config->max_host_connections != 0 ? config->max_host_connections : 64;
+  fetcher->max_host_connections = config->max_host_connections != 0 ? config->max_host_connections : 256;
   fetcher->max_response_bytes = config->max_response_bytes;
   fetcher->timer.fire = on_timer;
   fetcher->kick.run = on_kick;

@@ -21,7 +21,7 @@ struct lc_listener {
   int fd;
   uv_poll_t poll;
   uv_timer_t resume;
-  bool starved;        /* accepting failed for want of resources, and that was logged */
+  bool paused;         /* connections wait that can't be accepted, and that was logged */
   unsigned next;       /* worker, in turn, where counts are equal */
   atomic_uint *counts; /* open connections of each worker */
   struct lc_address address;
@@ -49,23 +49,34 @@ void lc_listener_address(const struct lc_listener *listener, struct lc_address *
 
 /* ---- accepting ---- */
 
-static void on_readable(uv_poll_t *poll, int status, int events);
-
-static void on_resume(uv_timer_t *timer) {
-  struct lc_listener *listener = timer->data;
-  uv_poll_start(&listener->poll, UV_READABLE, on_readable);
-}
-
-static void pause_accepting(struct lc_listener *listener, uint64_t ms) {
-  uv_poll_stop(&listener->poll);
-  uv_timer_start(&listener->resume, on_resume, ms, 0);
-}
-
 static bool is_full(const struct lc_listener *listener) {
   size_t total = 0;
   for (unsigned i = 0; i < listener->config.worker_count; i++)
     total += lc_listener_connections(listener, i);
   return total >= listener->config.max_connections;
+}
+
+static void accept_some(struct lc_listener *listener);
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void on_resume(uv_timer_t *timer) {
+  struct lc_listener *listener = timer->data;
+  uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+  if (!is_full(listener))
+    accept_some(listener);
+}
+
+/* One line for an episode, which ends when nobody waits to be accepted. */
+static void pause_accepting(struct lc_listener *listener, uint64_t ms, const char *why) {
+  if (!listener->paused) {
+    char where[ADDRESS_SIZE];
+    lc_format_address(&listener->address, where, sizeof where);
+    lc_log_event(listener->config.log, LC_LOG_ERROR, "accepting paused", LC_F_STR("listen", where),
+                 LC_F_STR("error", why));
+  }
+  listener->paused = true;
+  uv_poll_stop(&listener->poll);
+  uv_timer_start(&listener->resume, on_resume, ms, 0);
 }
 
 static unsigned pick_worker(struct lc_listener *listener) {
@@ -100,21 +111,10 @@ static bool hand_over(struct lc_listener *listener, int fd) {
   return true;
 }
 
-static void starve(struct lc_listener *listener, const char *why) {
-  if (!listener->starved) {
-    char where[ADDRESS_SIZE];
-    lc_format_address(&listener->address, where, sizeof where);
-    lc_log_event(listener->config.log, LC_LOG_ERROR, "accepting paused", LC_F_STR("listen", where),
-                 LC_F_STR("error", why));
-  }
-  listener->starved = true;
-  pause_accepting(listener, PAUSE_MS);
-}
-
 static void recover(struct lc_listener *listener) {
-  if (!listener->starved)
+  if (!listener->paused)
     return;
-  listener->starved = false;
+  listener->paused = false;
   char where[ADDRESS_SIZE];
   lc_format_address(&listener->address, where, sizeof where);
   lc_log_event(listener->config.log, LC_LOG_INFO, "accepting again", LC_F_STR("listen", where));
@@ -123,35 +123,39 @@ static void recover(struct lc_listener *listener) {
 /* False: enough for this turn. */
 static bool accept_one(struct lc_listener *listener) {
   if (is_full(listener)) {
-    pause_accepting(listener, PAUSE_FULL_MS);
+    pause_accepting(listener, PAUSE_FULL_MS, "as many connections as --max-connections allows");
     return false;
   }
   int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      recover(listener);
       return false;
+    }
     if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO)
       return true;
-    starve(listener, uv_strerror(uv_translate_sys_error(errno)));
+    pause_accepting(listener, PAUSE_MS, uv_strerror(uv_translate_sys_error(errno)));
     return false;
   }
   if (!hand_over(listener, fd)) {
-    starve(listener, "out of memory");
+    pause_accepting(listener, PAUSE_MS, "out of memory");
     return false;
   }
-  recover(listener);
   return true;
+}
+
+static void accept_some(struct lc_listener *listener) {
+  for (unsigned i = 0; i < ACCEPTS_PER_TURN && accept_one(listener); i++) {
+  }
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events) {
   (void)events;
   struct lc_listener *listener = poll->data;
-  if (status != 0) {
-    starve(listener, uv_strerror(status));
-    return;
-  }
-  for (unsigned i = 0; i < ACCEPTS_PER_TURN && accept_one(listener); i++) {
-  }
+  if (status != 0)
+    pause_accepting(listener, PAUSE_MS, uv_strerror(status));
+  else
+    accept_some(listener);
 }
 
 /* ---- binding ---- */
@@ -227,13 +231,10 @@ static int bind_address(struct lc_listener *listener, const struct lc_address *a
 }
 
 static void learn_port(struct lc_listener *listener) {
-  struct sockaddr_storage addr;
+  struct sockaddr_in6 addr = {0}; /* its port lies where sockaddr_in has it */
   socklen_t len = sizeof addr;
-  if (getsockname(listener->fd, (struct sockaddr *)&addr, &len) != 0)
-    return;
-  in_port_t port =
-      addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port : ((struct sockaddr_in *)&addr)->sin_port;
-  listener->address.port = ntohs(port);
+  if (getsockname(listener->fd, (struct sockaddr *)&addr, &len) == 0)
+    listener->address.port = ntohs(addr.sin6_port);
 }
 
 /* ---- life ---- */

@@ -6,8 +6,8 @@
 
 /*
  * A listening socket, on the main thread's loop, that hands each accepted connection to the worker with the fewest
- * (then the next in turn). Out of file descriptors: accepting pauses 100 ms at a time, with one log line, and recovers.
- * All on the loop's thread, but where it says any thread.
+ * (then the next in turn). Out of file descriptors accepting pauses 100 ms at a time, at max_connections 10 ms, with
+ * one log line until nobody waits any more, and recovers. All on the loop's thread, but where it says any thread.
  */
 struct lc_listener;
 
@@ -32,7 +32,7 @@ struct lc_listener_config {
  * LC_EINVAL: not an address of this machine, no permission, cannot resolve. LC_EIO, LC_ENOMEM.
  */
 int lc_listener_create(const struct lc_listener_config *config, const struct lc_address *address,
-                       struct lc_listener **listener, struct lc_err *err);
+                       struct lc_listener **out, struct lc_err *err);
 
 /* The bound address, with the port that was given for port 0. */
 void lc_listener_address(const struct lc_listener *listener, struct lc_address *address);

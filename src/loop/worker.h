@@ -23,7 +23,7 @@ struct lc_worker_config {
 };
 
 /* 0, LC_ENOMEM, or LC_EIO (no file descriptors) with a message. */
-int lc_worker_create(const struct lc_worker_config *config, struct lc_worker **worker, struct lc_err *err);
+int lc_worker_create(const struct lc_worker_config *config, struct lc_worker **out, struct lc_err *err);
 
 /*
  * Runs the loop on a thread of its own and returns: there first start(arg), then what happens until lc_worker_stop,

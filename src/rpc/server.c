@@ -7,8 +7,6 @@
 #include "base/clock.h"
 #include "rpc/table.h"
 
-#define STATE_SIZE 512
-
 /* The design's bound on what one request may take beside its own message: decoded fields, gathered pieces. */
 #define ARENA_FACTOR 4
 
@@ -35,7 +33,7 @@ struct lc_rpc_call {
   bool started; /* the handler was given a message */
   bool head_sent;
   bool over;
-  _Alignas(16) char state[STATE_SIZE];
+  _Alignas(16) char state[LC_RPC_STATE_SIZE]; /* zeroed as far as the method uses it, once that is known */
 };
 
 #define TEXT(text_)                                                                                                    \
@@ -119,6 +117,12 @@ static void reply_http(struct lc_rpc_call *call, const char *status) {
   lc_request_kick(&call->request);
 }
 
+static void accept_call(struct lc_rpc_call *call) {
+  memset(call->state, 0, call->route->method->state_size);
+  if (call->timeout_ms != UINT64_MAX)
+    call->deadline_ms = call->request.begun_ms + call->timeout_ms;
+}
+
 static void on_head(void *arg, struct lc_request *request) {
   (void)arg;
   struct lc_rpc_call *call = (struct lc_rpc_call *)request;
@@ -134,8 +138,8 @@ static void on_head(void *arg, struct lc_request *request) {
     lc_rpc_finish(call, LC_GRPC_UNIMPLEMENTED, "compressed messages are not supported: send grpc-encoding identity");
   else if (call->timeout_ms == 0)
     lc_rpc_finish(call, LC_GRPC_DEADLINE_EXCEEDED, "deadline passed");
-  else if (call->timeout_ms != UINT64_MAX)
-    call->deadline_ms = request->begun_ms + call->timeout_ms;
+  else
+    accept_call(call);
 }
 
 static void cancel_handler(struct lc_rpc_call *call) {
@@ -162,6 +166,8 @@ static void run_handler(struct lc_rpc_call *call, struct lc_slice message) {
     lc_rpc_finish(call, LC_GRPC_INTERNAL, "more than one message for a unary call");
     return;
   }
+  if (!call->started)
+    lc_request_came(&call->request);
   call->started = true;
   method->on_message(call, call->route->ctx, message);
   if (call->over || call->deadline_ms == LC_TIME_NEVER || call->deadline.active)
@@ -364,6 +370,7 @@ int lc_rpc_server_create(const struct lc_rpc_server_config *config, struct lc_rp
   server->log = config->log;
   server->face = (struct lc_face){
       .request_size = sizeof(struct lc_rpc_call),
+      .zeroed_size = offsetof(struct lc_rpc_call, state),
       .arena_limit = config->max_message * ARENA_FACTOR + 65536,
       .on_begin = on_begin,
       .on_header = on_header,

@@ -1,6 +1,6 @@
 #include "rpc/table.h"
 
-#include <string.h>
+#include <assert.h>
 
 #include "base/alloc.h"
 
@@ -15,6 +15,7 @@ int lc_rpc_table_create(const struct lc_rpc_service *services, size_t count, str
   for (size_t i = 0; i < count; i++) {
     for (size_t j = 0; j < services[i].count; j++) {
       const struct lc_rpc_method *method = &services[i].methods[j];
+      assert(method->state_size <= LC_RPC_STATE_SIZE);
       table->routes[table->count++] =
           (struct lc_rpc_route){.path = lc_slice_str(method->path), .method = method, .ctx = services[i].ctx};
     }

@@ -3,6 +3,8 @@
 
 #include "rpc/server.h"
 
+#define LC_RPC_STATE_SIZE 512u /* of each call, for its handler */
+
 /* The method table, for rpc/server.c. */
 struct lc_rpc_route {
   struct lc_slice path;

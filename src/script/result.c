@@ -55,6 +55,7 @@ static void fail(struct lc_coro *coro, const char *why, const char *message) {
   }
   script->memory.uncapped = false;
   set_error(coro, LC_EINTERNAL, message);
+  lc_load_set_logged(coro->load);
 }
 
 void lc_coro_set_memory_error(struct lc_coro *coro) {

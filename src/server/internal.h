@@ -24,7 +24,7 @@ struct lc_session {
   struct lc_server *server;
   struct lc_conn *conn;
   struct lc_h2 *h2;
-  struct lc_list incomplete; /* requests whose end has not come, oldest first */
+  struct lc_list incomplete; /* requests that have not come, oldest first */
   uint64_t opened_ms;
   uint64_t pinged_ms;  /* when the unanswered ping was sent, 0: none is out */
   uint64_t final_ms;   /* when the second GOAWAY is due without an answer to the first's ping; 0: not draining */

@@ -6,18 +6,23 @@ void *lc_request_begin(void *arg, int32_t stream_id) {
   struct lc_session *session = arg;
   struct lc_server *server = session->server;
   const struct lc_face *face = server->config.face;
-  struct lc_request *request = lc_mempool_alloc(server->pool, face->request_size);
-  if (!request)
+  if (!lc_worker_charge(server->worker, face->request_size))
     return NULL;
+  struct lc_request *request = lc_mempool_alloc(server->pool, face->request_size);
+  if (!request) {
+    lc_worker_uncharge(server->worker, face->request_size);
+    return NULL;
+  }
 
   /* The inline arena bytes need no zeroing, and they are most of the object. */
   memset(request, 0, offsetof(struct lc_request, first));
-  memset((char *)request + sizeof(*request), 0, face->request_size - sizeof(*request));
+  memset((char *)request + sizeof(*request), 0, face->zeroed_size - sizeof(*request));
   request->server = server;
   request->session = session;
   request->stream_id = stream_id;
   request->begun_ms = lc_worker_now_ms(server->worker);
   lc_outq_init(&request->body, server->pool);
+  lc_outq_lend(&request->body, request->first_out);
   lc_arena_init(&request->arena, request->first, sizeof(request->first), face->arena_limit);
   lc_list_push_back(&session->incomplete, &request->incomplete);
   server->streams++;
@@ -82,6 +87,10 @@ const char *lc_request_peer(const struct lc_request *request) {
   return request->session ? lc_conn_peer(request->session->conn) : "closed";
 }
 
+void lc_request_came(struct lc_request *request) {
+  lc_list_remove(&request->incomplete);
+}
+
 void lc_request_kick(struct lc_request *request) {
   struct lc_session *session = request->session;
   if (session && !session->reading)
@@ -110,8 +119,7 @@ bool lc_request_account(struct lc_request *request, size_t bytes) {
 
 void lc_request_free(struct lc_request *request) {
   struct lc_server *server = request->server;
-  if (request->charged)
-    lc_worker_uncharge(server->worker, request->charged);
+  lc_worker_uncharge(server->worker, request->charged + server->config.face->request_size);
   lc_outq_fini(&request->body);
   lc_arena_fini(&request->arena);
   lc_mempool_free(server->pool, request);

@@ -23,7 +23,7 @@ struct lc_session;
 struct lc_request {
   struct lc_server *server;
   struct lc_session *session; /* NULL once the stream is closed */
-  struct lc_list incomplete;  /* of the session, until the request's end has come */
+  struct lc_list incomplete;  /* of the session, until the request has come */
   uint64_t begun_ms;
   int32_t stream_id;
   bool ended;          /* the client's half */
@@ -31,13 +31,15 @@ struct lc_request {
   struct lc_outq body; /* of the reply */
   struct lc_arena arena;
   _Alignas(16) char first[LC_REQUEST_INLINE];
+  _Alignas(16) char first_out[LC_OUTQ_ROOM]; /* of the body */
 };
 
 struct lc_face {
   size_t request_size; /* of the face's object, which begins with struct lc_request */
+  size_t zeroed_size;  /* of that, how much must be zeroed for on_begin */
   size_t arena_limit;  /* heap bytes one request may take */
 
-  void (*on_begin)(void *arg, struct lc_request *request); /* the rest of the object is zeroed */
+  void (*on_begin)(void *arg, struct lc_request *request);
   int (*on_header)(void *arg, struct lc_request *request, struct lc_slice name,
                    struct lc_slice value); /* negative: reset */
   void (*on_head)(void *arg, struct lc_request *request);
@@ -85,12 +87,15 @@ struct lc_worker *lc_request_worker(const struct lc_request *request);
 struct lc_h2 *lc_request_h2(const struct lc_request *request); /* NULL when closed */
 const char *lc_request_peer(const struct lc_request *request);
 
+/* The face has what it needs, though the client's half may stay open: request_timeout no longer applies. */
+void lc_request_came(struct lc_request *request);
+
 /* After submitting anything outside of a callback of the face (or inside: harmless): frames go out this loop turn. */
 void lc_request_kick(struct lc_request *request);
 void lc_request_reset(struct lc_request *request, uint32_t error_code);
 
-/* The request holds so many bytes now (what it was charged with before counts no more): charged to the worker's buffer
- * budget until it is freed. False: the budget has no room for that, and the charge is as it was. */
+/* The request holds so many bytes now, beside its object (what it was charged with before counts no more): charged to the
+ * worker's buffer budget until it is freed. False: the budget has no room for that, and the charge is as it was. */
 bool lc_request_account(struct lc_request *request, size_t bytes);
 
 /* For a face that kept the object in on_close. */

@@ -113,10 +113,11 @@ static const char *state_name(enum lc_node_state state) {
   }
 }
 
-static size_t fill_nodes(const struct lc_peers *peers, struct lc_msg_node *out, size_t max) {
+/* 0 or LC_ENOMEM. */
+static int fill_nodes(const struct lc_peers *peers, struct lc_msg_node *out, size_t max, size_t *filled) {
   struct lc_node_info *infos = lc_calloc(max, sizeof(*infos));
   if (!infos)
-    return 0;
+    return LC_ENOMEM;
   size_t count = peers->nodes(peers->ctx, infos, max);
   if (count > max)
     count = max;
@@ -126,7 +127,8 @@ static size_t fill_nodes(const struct lc_peers *peers, struct lc_msg_node *out, 
                                   .share = infos[i].share};
   }
   lc_free(infos);
-  return count;
+  *filled = count;
+  return LC_OK;
 }
 
 static void nodes(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
@@ -142,12 +144,10 @@ static void nodes(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
   reply.nodes = lc_calloc(NODES_MAX, sizeof(reply.nodes[0]));
   struct lc_buf buf;
   lc_buf_init(&buf);
-  if (reply.nodes) {
-    reply.node_count = fill_nodes(peers, reply.nodes, NODES_MAX);
+  if (reply.nodes && fill_nodes(peers, reply.nodes, NODES_MAX, &reply.node_count) == LC_OK)
     lc_msg_nodes_response_encode(&reply, &buf);
-  } else {
+  else
     buf.failed = true;
-  }
   lc_free(reply.nodes);
   lc_reply_buf(call, &buf);
 }

@@ -175,6 +175,8 @@ static int measure(struct lc_rpc_call *call, struct batch *batch) {
 
 static int create_batch(struct lc_services *services, struct lc_rpc_call *call,
                         const struct lc_msg_batch_get_request *request) {
+  if (!lc_rpc_charge(call, request->key_count * sizeof(struct batch_get)))
+    return LC_ENOMEM;
   struct batch *batch = lc_calloc(1, sizeof(*batch));
   if (!batch)
     return LC_ENOMEM;

@@ -40,7 +40,8 @@ static bool known_service(struct lc_slice name) {
 static int status_now(const struct lc_health *health, bool known) {
   if (!known)
     return LC_MSG_SERVICE_UNKNOWN;
-  return atomic_load(&health->serving) ? LC_MSG_SERVING : LC_MSG_NOT_SERVING;
+  bool serving = atomic_load(&health->serving) && !atomic_load(&health->draining);
+  return serving ? LC_MSG_SERVING : LC_MSG_NOT_SERVING;
 }
 
 static int append_status(struct lc_rpc_call *call, int status) {
@@ -50,15 +51,33 @@ static int append_status(struct lc_rpc_call *call, int status) {
   return lc_append_message(call, &buf);
 }
 
-static void tell(struct lc_health *health, struct watch *watch) {
-  int status = status_now(health, watch->known);
-  if (status != watch->told && append_status(watch->call, status) == LC_OK)
-    lc_rpc_send(watch->call);
-  watch->told = status;
-  if (!atomic_load(&health->draining))
+static void drop_watch(struct watch *watch) {
+  if (!watch->call)
     return;
   lc_list_remove(&watch->link);
-  lc_rpc_finish(watch->call, LC_GRPC_UNAVAILABLE, "draining");
+  watch->call = NULL;
+}
+
+static int send_status(struct watch *watch, int status) {
+  int rc = append_status(watch->call, status);
+  watch->told = status;
+  if (rc == LC_OK)
+    lc_rpc_send(watch->call);
+  return rc;
+}
+
+static void tell(struct lc_health *health, struct watch *watch) {
+  struct lc_rpc_call *call = watch->call;
+  bool draining = atomic_load(&health->draining);
+  int status = status_now(health, watch->known);
+  int rc = status != watch->told ? send_status(watch, status) : LC_OK;
+  if (rc == LC_OK && !draining)
+    return;
+  drop_watch(watch);
+  if (rc != LC_OK)
+    lc_reply_code(call, rc, "out of memory for the reply");
+  else
+    lc_reply_code(call, LC_EUNAVAILABLE, "draining: this node is stopping");
 }
 
 static void tell_all(struct lc_task *task) {
@@ -106,9 +125,8 @@ void lc_health_set(struct lc_health *health, bool serving) {
 }
 
 void lc_health_drain(struct lc_health *health) {
-  atomic_store(&health->serving, false);
-  atomic_store(&health->draining, true);
-  tell_workers(health);
+  if (!atomic_exchange(&health->draining, true))
+    tell_workers(health);
 }
 
 static int decode(struct lc_rpc_call *call, struct lc_slice message, struct lc_msg_health_request *request) {
@@ -136,8 +154,7 @@ static void watch(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
   struct watch *state = lc_rpc_state(call);
   struct lc_msg_health_request request;
   if (state->call) {
-    lc_list_remove(&state->link);
-    state->call = NULL;
+    drop_watch(state);
     lc_rpc_finish(call, LC_GRPC_INTERNAL, "Watch takes one request");
     return;
   }
@@ -152,11 +169,13 @@ static void watch(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
 
 static void end_watch(struct lc_rpc_call *call, void *ctx) {
   (void)ctx;
-  struct watch *state = lc_rpc_state(call);
-  if (!state->call)
-    return;
-  lc_list_remove(&state->link);
-  state->call = NULL;
+  drop_watch(lc_rpc_state(call));
+}
+
+static void watch_half_close(struct lc_rpc_call *call, void *ctx) {
+  (void)ctx;
+  if (!((struct watch *)lc_rpc_state(call))->call)
+    lc_rpc_finish(call, LC_GRPC_INTERNAL, "the request had no message");
 }
 
 const struct lc_rpc_method lc_health_methods[] = {
@@ -165,6 +184,7 @@ const struct lc_rpc_method lc_health_methods[] = {
      .streaming = true,
      .state_size = sizeof(struct watch),
      .on_message = watch,
+     .on_half_close = watch_half_close,
      .on_cancel = end_watch},
 };
 const size_t lc_health_method_count = sizeof(lc_health_methods) / sizeof(lc_health_methods[0]);

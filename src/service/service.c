@@ -15,14 +15,7 @@ void lc_reply_code(struct lc_rpc_call *call, int code, const char *message) {
 }
 
 int lc_append_message(struct lc_rpc_call *call, struct lc_buf *buf) {
-  uint8_t prefix[LC_GRPC_PREFIX];
-  int rc = buf->failed ? LC_ENOMEM : LC_OK;
-  if (rc == LC_OK) {
-    lc_grpc_write_prefix(prefix, (uint32_t)buf->len);
-    rc = lc_outq_append(lc_rpc_out(call), prefix, sizeof(prefix));
-  }
-  if (rc == LC_OK)
-    rc = lc_outq_append(lc_rpc_out(call), buf->data, buf->len);
+  int rc = buf->failed ? LC_ENOMEM : lc_grpc_frame(lc_rpc_out(call), lc_buf_slice(buf));
   lc_buf_fini(buf);
   return rc;
 }

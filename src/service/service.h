@@ -36,8 +36,8 @@ const struct lc_rpc_table *lc_services_table(const struct lc_services *services)
 /* What health answers: SERVING at first. Watchers are told on their workers. Any thread. */
 void lc_services_set_serving(struct lc_services *services, bool serving);
 
-/* This node is going: health answers NOT_SERVING for good; watches are told and ended, as nobody else would end them.
- */
+/* This node is going: health answers NOT_SERVING for good; watches are told and ended, or they would keep their
+ * connections open. Any thread. */
 void lc_services_drain(struct lc_services *services);
 
 #endif

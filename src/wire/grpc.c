@@ -179,8 +179,20 @@ static struct lc_slice take(struct lc_slice *in, size_t len) {
   return taken;
 }
 
+static int read_prefix(struct lc_grpc_deframer *d, const uint8_t *prefix) {
+  if (prefix[0] != 0)
+    return LC_EPROTO;
+  d->prefix_len = LC_GRPC_PREFIX;
+  d->need = (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 | prefix[4];
+  d->gather = NULL;
+  d->have = d->cap = 0;
+  return d->need > d->limit ? LC_ETOOBIG : 1;
+}
+
 /* 1 when the prefix is complete, else 0 or an error. */
 static int take_prefix(struct lc_grpc_deframer *d, struct lc_slice *in) {
+  if (d->prefix_len == 0 && in->len >= LC_GRPC_PREFIX)
+    return read_prefix(d, take(in, LC_GRPC_PREFIX).ptr);
   size_t missing = LC_GRPC_PREFIX - d->prefix_len;
   size_t len = in->len < missing ? in->len : missing;
   if (len == 0)
@@ -189,12 +201,7 @@ static int take_prefix(struct lc_grpc_deframer *d, struct lc_slice *in) {
   d->prefix_len = (uint8_t)(d->prefix_len + len);
   if (d->prefix[0] != 0)
     return LC_EPROTO;
-  if (d->prefix_len < LC_GRPC_PREFIX)
-    return 0;
-  d->need = (size_t)d->prefix[1] << 24 | (size_t)d->prefix[2] << 16 | (size_t)d->prefix[3] << 8 | d->prefix[4];
-  d->gather = NULL;
-  d->have = d->cap = 0;
-  return d->need > d->limit ? LC_ETOOBIG : 1;
+  return d->prefix_len < LC_GRPC_PREFIX ? 0 : read_prefix(d, d->prefix);
 }
 
 /* Grows by fours, so that all blocks of one message together stay under 4/3 of it and under four times what has come.

@@ -2,6 +2,8 @@
 
 #include "wire/h2_internal.h"
 
+#define STREAMS_AT_FIRST 4096u
+
 /* nghttp2 counts resets alone, h2_flood.c weighs them against useful frames: a busy client may have many time-outs. */
 #define RESETS_UNLIMITED 1000000000u
 
@@ -111,6 +113,8 @@ static void set_options(nghttp2_option *option) {
   /* Windows open again through lc_h2_consumed or the batching in h2_recv.c. */
   nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_option_set_no_closed_streams(option, 1);
+  /* A client's, until the server's SETTINGS have come: nghttp2 would take 100. */
+  nghttp2_option_set_peer_max_concurrent_streams(option, STREAMS_AT_FIRST);
   nghttp2_option_set_stream_reset_rate_limit(option, RESETS_UNLIMITED, RESETS_UNLIMITED);
 }
 

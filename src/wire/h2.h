@@ -15,6 +15,10 @@
  * The owner feeds what it read to lc_h2_recv, which calls the handler; inside a callback the owner may respond, send,
  * reset and so on, never recv or pull. After recv it calls lc_h2_pull once, which appends all frames that are ready to
  * an output queue, so that one write answers everything that one read brought.
+ *
+ * Calls about a stream that is over, or that was reset, return LC_ENOTFOUND; calls out of order LC_EINVAL; any call may
+ * return LC_ENOMEM, after which its stream should be reset. A server's reply that ends before its request has is
+ * followed by RST_STREAM(NO_ERROR), so that the client stops sending.
  */
 struct lc_h2;
 
@@ -26,7 +30,8 @@ struct lc_h2;
 
 /* All callbacks are optional but on_begin. `stream` is what on_begin returned (server) or lc_h2_request was given. */
 struct lc_h2_handler {
-  /* Server: a request's HEADERS begin. Returns the stream's object; NULL refuses the stream (REFUSED_STREAM). */
+  /* Server: a request's HEADERS begin. (Clients set it too, it is never called there.) Returns the stream's object;
+   * NULL refuses the stream (REFUSED_STREAM). */
   void *(*on_begin)(void *arg, int32_t stream_id);
 
   /* A header or trailer field, lower-case name, bytes valid during the call. Negative resets the stream. */
@@ -41,7 +46,11 @@ struct lc_h2_handler {
   /* The other side has ended its half. */
   void (*on_end)(void *arg, void *stream);
 
-  /* The stream is over: exactly once for each on_begin that returned non-NULL, and each lc_h2_request. */
+  /*
+   * The stream is over: exactly once for each on_begin that returned non-NULL, and each lc_h2_request; from recv, pull
+   * or destroy. Its body queue isn't looked at any more. On a client LC_H2_REFUSED_STREAM says that the server has not
+   * begun with it (also what a GOAWAY passed by): it can be sent again elsewhere.
+   */
   void (*on_close)(void *arg, void *stream, uint32_t error_code);
 
   void (*on_goaway)(void *arg, int32_t last_stream_id, uint32_t error_code);
@@ -66,14 +75,14 @@ struct lc_h2_config {
 /* Defaults: 4,096 streams, 1 MiB and 16 MiB windows (256 KiB and 1 MiB on a server), 16 KiB of head. */
 void lc_h2_config_init(struct lc_h2_config *config, bool server);
 
-int lc_h2_create(const struct lc_h2_config *config, struct lc_h2 **h2); /* 0 or LC_ENOMEM; SETTINGS are queued */
+int lc_h2_create(const struct lc_h2_config *config, struct lc_h2 **out); /* 0 or LC_ENOMEM; SETTINGS are queued */
 
-/* Calls on_close for every open stream first. NULL is fine. */
+/* Calls on_close for every open stream first. Never from a callback. NULL is fine. */
 void lc_h2_destroy(struct lc_h2 *h2);
 
 /*
  * Feeds bytes. 0, or LC_EPROTO or LC_ENOMEM: the session is done for; pull what is left (a GOAWAY), send it, close.
- * Frames that cost us but carry nothing (PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE, unknown types, rapid
+ * Frames that cost us but carry nothing (PING, SETTINGS, PRIORITY, tiny DATA, WINDOW_UPDATE, unknown types, rapid
  * resets) are counted; a flood (lc_h2_set_now gives the time) ends the session with ENHANCE_YOUR_CALM and LC_EPROTO.
  */
 int lc_h2_recv(struct lc_h2 *h2, const uint8_t *data, size_t len);
@@ -81,10 +90,15 @@ int lc_h2_recv(struct lc_h2 *h2, const uint8_t *data, size_t len);
 /* Milliseconds, monotonic, for the flood counters: before recv, when the time changed. */
 void lc_h2_set_now(struct lc_h2 *h2, uint64_t now_ms);
 
-/* Appends ready frames to `out` until none is left or `out` holds limit bytes. 0 or LC_ENOMEM. */
+/* Appends ready frames to `out` until none is left or `out` holds limit bytes or more (by one frame at most). 0, or
+ * LC_ENOMEM: a frame was lost, the session is done for. */
 int lc_h2_pull(struct lc_h2 *h2, struct lc_outq *out, size_t limit);
 
-/* True if pull would have something, or the session is still of use; false: nothing more to read or write, close. */
+/*
+ * True if pull may have something; and if the session is still of use. Not alive: nothing more to read or write, close
+ * the connection. Ask after each pull: a broken frame in what recv was given shows here, once its GOAWAY has been
+ * pulled.
+ */
 bool lc_h2_wants_write(const struct lc_h2 *h2);
 bool lc_h2_alive(const struct lc_h2 *h2);
 
@@ -123,7 +137,7 @@ int lc_h2_finish(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *
 
 /* Client: begins a request; its body comes from handler->body(stream) until finish. *stream_id is set. LC_EEXHAUSTED:
  * the other side's limit of streams, or no ids left. */
-int lc_h2_request(struct lc_h2 *h2, const struct lc_h2_field *fields, size_t count, void *stream, int32_t *stream_id);
+int lc_h2_request(struct lc_h2 *h2, const struct lc_h2_field *fields, size_t count, void *object, int32_t *stream_id);
 
 int lc_h2_reset(struct lc_h2 *h2, int32_t stream_id, uint32_t error_code);
 int lc_h2_ping(struct lc_h2 *h2, const uint8_t opaque[8]);
@@ -131,8 +145,10 @@ int lc_h2_ping(struct lc_h2 *h2, const uint8_t opaque[8]);
 /* Graceful stop: first GOAWAY (2^31-1) and a PING; when `final`, the real GOAWAY with the last stream seen. */
 int lc_h2_goaway(struct lc_h2 *h2, bool final);
 
-/* Tells the session that the owner has dealt with n body bytes it was given, so that windows open again. Without flow
- * control of the owner's own, recv does so by itself: see lc_h2_manual_window. */
+/*
+ * Windows open again by themselves as bytes come in; in manual mode only when the owner says, by lc_h2_consumed, that
+ * it has dealt with n body bytes of a stream. What a closed stream was given is taken as dealt with.
+ */
 void lc_h2_manual_window(struct lc_h2 *h2, bool manual);
 int lc_h2_consumed(struct lc_h2 *h2, int32_t stream_id, size_t n);
 

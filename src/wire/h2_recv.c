@@ -38,7 +38,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
   stream->head_bytes += (uint32_t)(name_len + value_len + FIELD_OVERHEAD);
   if (stream->head_bytes > h2->max_header_list)
     return refuse(h2, stream->id, NGHTTP2_ENHANCE_YOUR_CALM);
-  stream->pseudo |= name_len > 0 && name[0] == ':';
+  stream->pseudo |= name[0] == ':'; /* nghttp2 ends names with a NUL */
   if (!h2->handler->on_header)
     return 0;
   int rc = h2->handler->on_header(h2->arg, stream->object, lc_slice_of(name, name_len), lc_slice_of(value, value_len));

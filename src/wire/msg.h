@@ -17,7 +17,7 @@
  *   LC_EPROTO   cut short, a wrong wire type, a string that isn't UTF-8 (Admin, health, reflection: or holds a NUL)
  *   LC_EINVAL   more than LC_BATCH_KEYS_MAX keys
  *   LC_ENOMEM   the arena is at its limit
- * No message costs more arena than 4 KiB + 64 x its length; those of Cache and pb.LCache cost none, a
+ * No message costs more arena than 8 KiB + 128 x its length; those of Cache and pb.LCache cost none, a
  * batch an array of its keys or results.
  *
  * Encoding: lc_msg_<message>_encode(msg, buf) appends the bare message; 0 or LC_ENOMEM (and buf->failed).

@@ -216,12 +216,16 @@ int lc_msg_batch_get_response_encode(const struct lc_msg_batch_get_response *msg
   return 0;
 }
 
+struct holder {
+  void *owner;
+  const struct lc_hold_ops *ops;
+};
+
 /* A message with one large member, `last`, put after the others; `lead` bytes before it are the caller's to fill. */
 static int queue_message(const struct lc_pb_message *message, const void *msg, size_t size, uint32_t last, size_t lead,
-                         void *owner, const struct lc_hold_ops *ops, struct lc_outq *q, uint8_t **lead_at) {
+                         const struct holder *holder, struct lc_outq *q, uint8_t **lead_at) {
   const char *member = (const char *)msg + message->members[last - 1].offset;
   struct lc_slice value = *(const struct lc_slice *)(const void *)member;
-  bool by_ref = owner && value.len >= LC_MSG_REF_MIN;
   bool inside = value.len < LC_MSG_REF_MIN;
   size_t head = lead + size - (inside ? 0 : value.len);
   uint8_t *at = lc_outq_reserve(q, head);
@@ -230,24 +234,10 @@ static int queue_message(const struct lc_pb_message *message, const void *msg, s
   *lead_at = at;
   at = lc_pb_write_head(message, msg, last, at + lead);
   if (!inside)
-    return by_ref ? lc_outq_append_ref(q, value, owner, ops) : lc_outq_append(q, value.ptr, value.len);
+    return holder->owner ? lc_outq_append_ref(q, value, holder->owner, holder->ops)
+                         : lc_outq_append(q, value.ptr, value.len);
   if (value.len)
     memcpy(at, value.ptr, value.len);
-  return 0;
-}
-
-static int frame_message(const struct lc_pb_message *message, const void *msg, uint32_t last, void *owner,
-                         const struct lc_hold_ops *ops, struct lc_outq *q) {
-  size_t size = lc_pb_size(message, msg), before = q->bytes;
-  if (size > MESSAGE_MAX)
-    return LC_ETOOBIG;
-  uint8_t *prefix;
-  int rc = queue_message(message, msg, size, last, LC_GRPC_PREFIX, owner, ops, q, &prefix);
-  if (rc != 0) {
-    lc_outq_truncate(q, before);
-    return rc;
-  }
-  lc_grpc_write_prefix(prefix, (uint32_t)size);
   return 0;
 }
 
@@ -296,7 +286,17 @@ int lc_msg_pb_get_response_frame(const struct lc_msg_pb_get_response *msg, void 
 
 int lc_msg_set_request_frame(const struct lc_msg_set_request *msg, void *owner, const struct lc_hold_ops *ops,
                              struct lc_outq *q) {
-  return frame_message(&lc_msg_set_request, msg, SET_REQUEST_VALUE, owner, ops, q);
+  size_t size = lc_pb_size(&lc_msg_set_request, msg), before = q->bytes;
+  if (size > MESSAGE_MAX)
+    return LC_ETOOBIG;
+  struct holder holder = {owner, ops};
+  uint8_t *prefix;
+  int rc = queue_message(&lc_msg_set_request, msg, size, SET_REQUEST_VALUE, LC_GRPC_PREFIX, &holder, q, &prefix);
+  if (rc == 0)
+    lc_grpc_write_prefix(prefix, (uint32_t)size);
+  else
+    lc_outq_truncate(q, before);
+  return rc;
 }
 
 int lc_msg_batch_get_response_frame(const struct lc_msg_batch_get_response *msg, const struct lc_hold_ops *ops,
@@ -314,8 +314,9 @@ int lc_msg_batch_get_response_frame(const struct lc_msg_batch_get_response *msg,
     const struct lc_msg_batch_result *result = &msg->results[i];
     size_t size = lc_pb_size(&lc_msg_batch_result, result);
     uint8_t *at;
-    rc = queue_message(&lc_msg_batch_result, result, size, BATCH_RESULT_VALUE, 1 + lc_pb_varint_size(size),
-                       result->owner, ops, q, &at);
+    struct holder holder = {result->owner, ops};
+    rc = queue_message(&lc_msg_batch_result, result, size, BATCH_RESULT_VALUE, 1 + lc_pb_varint_size(size), &holder, q,
+                       &at);
     if (rc == 0)
       lc_pb_put_len(at, BATCH_RESULTS, size);
   }

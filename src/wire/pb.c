@@ -4,6 +4,8 @@
 
 #define NUMBER_MAX 0x1fffffffu
 #define LEN_MAX 0x7fffffffu
+#define TAG_BYTES 5u /* of tags and lengths, which have 32 bits */
+#define VARINT_BYTES 10u
 
 /* How many bytes were read, or 0 with a text. */
 static size_t read_varint(struct lc_slice in, uint64_t *value, struct lc_err *err) {
@@ -24,12 +26,17 @@ static size_t read_varint(struct lc_slice in, uint64_t *value, struct lc_err *er
   return 0;
 }
 
-static inline bool take_varint(struct lc_slice *in, uint64_t *value, struct lc_err *err) {
+/* At most max_len bytes of it. */
+static bool take_varint(struct lc_slice *in, size_t max_len, uint64_t *value, struct lc_err *err) {
   size_t len = 1;
   if (in->len > 0 && in->ptr[0] < 0x80)
     *value = in->ptr[0];
   else
     len = read_varint(*in, value, err);
+  if (len > max_len) {
+    lc_err_set(err, LC_EPROTO, "a tag or length of over %zu bytes", max_len);
+    return false;
+  }
   in->ptr += len;
   in->len -= len;
   return len > 0;
@@ -48,7 +55,7 @@ int lc_pb_next_slow(struct lc_slice *in, struct lc_pb_field *field, struct lc_er
   if (in->len == 0)
     return 0;
   uint64_t tag;
-  if (!take_varint(in, &tag, err))
+  if (!take_varint(in, TAG_BYTES, &tag, err))
     return LC_EPROTO;
   if (tag >> 3 == 0 || tag >> 3 > NUMBER_MAX)
     return lc_err_set(err, LC_EPROTO, "a field number out of range");
@@ -56,9 +63,9 @@ int lc_pb_next_slow(struct lc_slice *in, struct lc_pb_field *field, struct lc_er
   field->wire = (enum lc_pb_wire)(tag & 7);
   switch (field->wire) {
   case LC_PB_VARINT:
-    return take_varint(in, &field->value, err) ? 1 : LC_EPROTO;
+    return take_varint(in, VARINT_BYTES, &field->value, err) ? 1 : LC_EPROTO;
   case LC_PB_LEN:
-    if (!take_varint(in, &field->value, err))
+    if (!take_varint(in, TAG_BYTES, &field->value, err))
       return LC_EPROTO;
     return take_bytes(in, field->value, &field->bytes, err);
   case LC_PB_FIXED64:
@@ -128,7 +135,7 @@ static int name_error(const struct lc_pb_message *message, struct lc_err *err) {
 
 int lc_pb_decode(const struct lc_pb_message *message, struct lc_slice bytes, void *out, struct lc_err *err) {
   memset(out, 0, message->size);
-  struct lc_pb_field field;
+  struct lc_pb_field field = {0};
   int rc;
   while ((rc = lc_pb_next(&bytes, &field, err)) == 1) {
     if (field.number <= message->count)

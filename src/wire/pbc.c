@@ -86,7 +86,7 @@ int lc_pbc_unpack(const ProtobufCMessageDescriptor *descriptor, struct lc_arena 
   if (!unpacked)
     return bounded.failed ? lc_err_set(err, LC_ENOMEM, "no memory for a message")
                           : lc_err_set(err, LC_EPROTO, "malformed message");
-  memcpy(message, (void *)&unpacked, sizeof unpacked);
+  memcpy(message, (void *)&unpacked, sizeof(void *));
   return 0;
 }
 

@@ -91,7 +91,9 @@ end
 local function address_of(node) return type(node) == "table" and node.address or node end
 
 -- Bytes travel in base64, which is also what protobuf's JSON form has for `bytes`.
-M.b64, M.unb64 = function(bytes) return (mime.b64(bytes)) or "" end, function(text) return (mime.unb64(text or "")) or "" end
+function M.b64(bytes) return (mime.b64(bytes)) or "" end
+
+function M.unb64(text) return (mime.unb64(text or "")) or "" end
 
 local function hex(bytes)
   return (bytes:gsub(".", function(c) return string.format("%02x", c:byte()) end))
@@ -168,16 +170,17 @@ function Driver:begin_many(node, group, keys, options)
   local encoded = {}
   for i, key in ipairs(keys) do encoded[i] = M.b64(key) end
   return self:begin {
-    op = "many", to = address_of(node), group = group, keys = json.array(encoded), connections = options.connections or 4,
-    timeout = options.timeout or 30, times = options.times or 1,
+    op = "many", to = address_of(node), group = group, keys = json.array(encoded),
+    connections = options.connections or 4, timeout = options.timeout or 30, times = options.times or 1,
   }
 end
 
 function Driver:many(node, group, keys, options) return self:finish(self:begin_many(node, group, keys, options), 90) end
 
---- Sends bytes over a fresh TCP connection, a piece each `pause` seconds, and reads until the server closes or `seconds`
--- have passed: { closed, data (hex), frames }. pieces: strings. options: preface (true: the HTTP/2 preface and SETTINGS
--- go first), seconds, pause, hold (don't read), half_close, stop_at (end on a frame: "goaway", "rst", "end_stream").
+--- Sends bytes over a fresh TCP connection, a piece each `pause` seconds, and reads until the server closes or
+-- `seconds` have passed: { closed, data (hex), frames }. pieces: strings. options: preface (true: the HTTP/2 preface
+-- and SETTINGS go first), seconds, pause, hold (seconds without reading), half_close, stop_at (end on a frame:
+-- "goaway", "rst", or on "end_stream").
 function Driver:raw(node, pieces, options)
   return self:finish(self:begin_raw(node, pieces, options), 60)
 end
@@ -217,7 +220,8 @@ function Driver:watch(node, service)
 end
 
 function Driver:next_status(watch, seconds)
-  return self:finish(self:begin { op = "watch_next", watch = watch, seconds = (seconds or 10) * process.slowness }, 60).status
+  local id = self:begin { op = "watch_next", watch = watch, seconds = (seconds or 10) * process.slowness }
+  return self:finish(id, 60).status
 end
 
 --- Holds n TCP connections open, sending nothing; the result is for `release`. { connected }.

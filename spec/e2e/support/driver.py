@@ -273,6 +273,7 @@ class Exchange:
         self.result = {"status": None, "headers": {}, "trailers": {}, "reset": None, "goaway": None, "frames": 0}
         self.body = b""
         self.over = False
+        self.deadline = time.monotonic() + op["seconds"]
 
     def flush(self):
         self.sock.sendall(self.conn.data_to_send())
@@ -297,8 +298,22 @@ class Exchange:
         pieces = [bytes.fromhex(piece) for piece in self.op["pieces"]]
         for index, piece in enumerate(pieces):
             end = index == len(pieces) - 1 and not self.op["no_end"]
-            self.conn.send_data(self.stream, piece, end_stream=end)
-            self.flush()
+            self.send_piece(piece, end)
+
+    def send_piece(self, piece, end):
+        """As the server's windows allow."""
+        while not self.over:
+            room = min(self.conn.local_flow_control_window(self.stream), self.conn.max_outbound_frame_size)
+            if room >= len(piece):
+                self.conn.send_data(self.stream, piece, end_stream=end)
+                self.flush()
+                return
+            if room > 0:
+                self.conn.send_data(self.stream, piece[:room])
+                piece = piece[room:]
+                self.flush()
+            elif not self.receive(self.deadline - time.monotonic()):
+                return
 
     def take(self, event):
         if isinstance(event, h2.events.ResponseReceived):
@@ -317,30 +332,33 @@ class Exchange:
         elif isinstance(event, h2.events.ConnectionTerminated):
             self.result["goaway"], self.over = int(event.error_code), True
 
+    def receive(self, seconds):
+        """False when nothing came."""
+        self.sock.settimeout(max(seconds, 0.001))
+        try:
+            data = self.sock.recv(65536)
+        except socket.timeout:
+            return False
+        if not data:
+            self.result["closed"], self.over = True, True
+            return False
+        for event in self.conn.receive_data(data):
+            self.take(event)
+        self.flush()
+        return True
+
     def read(self):
-        began = time.monotonic()
-        deadline = began + self.op["seconds"]
-        cancel_at = began + self.op["cancel_after"] if self.op.get("cancel_after") else None
+        cancel_at = time.monotonic() + self.op["cancel_after"] if self.op.get("cancel_after") else self.deadline
         while not self.over:
             now = time.monotonic()
-            if cancel_at and now >= cancel_at:
+            if now >= cancel_at and self.op.get("cancel_after"):
                 self.conn.reset_stream(self.stream, 8)
                 self.flush()
                 break
-            if now >= deadline:
+            if now >= self.deadline:
                 self.result["timeout"] = True
                 break
-            self.sock.settimeout(min(deadline, cancel_at or deadline) - now)
-            try:
-                data = self.sock.recv(65536)
-            except socket.timeout:
-                continue
-            if not data:
-                self.result["closed"] = True
-                break
-            for event in self.conn.receive_data(data):
-                self.take(event)
-            self.flush()
+            self.receive(min(self.deadline, cancel_at) - now)
 
 
 def request(op):

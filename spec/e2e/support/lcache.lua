@@ -4,6 +4,9 @@ local process = require "spec.e2e.support.process"
 
 local M = { wait = process.wait, now = process.now, slowness = process.slowness }
 
+--- True where resident memory and times are those of users: the sanitizers' builds take their own.
+M.is_release = (os.getenv("LCACHE_PRESET") or "release") == "release"
+
 local Node = {}
 Node.__index = Node
 
@@ -56,7 +59,8 @@ end
 
 function Node:wait_ready()
   local line = process.wait("lcache is ready", function()
-    if self.process.status then error("lcache ended with status " .. self.process.status .. ": " .. self.process.err) end
+    local status = self.process.status
+    if status then error("lcache ended with status " .. status .. ": " .. self.process.err) end
     return self.process.err:match("ready grpc=[^\n]*\n")
   end, 20)
   self.ready_line = line:sub(1, -2)

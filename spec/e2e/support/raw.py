@@ -6,7 +6,7 @@ raw.py ADDRESS COMMAND [JSON]
   hold {count}              holds connections; then reads lines {"open": n}, {"close": [1, 3]}, {"greet": true}
   fuzz {seed, seconds, max} random garbage and mutated HTTP/2 conversations
   flood {kind, count}       one kind of frame, as fast as it goes, until the server ends the connection
-  pile {gets, group, key}   asks for large values with open windows and reads none of them
+  pile {connections, gets, group, key}  asks for values with open windows and reads none until a line comes
 """
 import json
 import os
@@ -246,7 +246,7 @@ def fuzz(address, options):
 
 def flood_frames(kind, number):
     """The next piece of a flood."""
-    stream = 2 * number + 1
+    stream = 2 * number + 3
     reset = frame(RST, 0, stream, struct.pack(">I", 8))
     return {
         "ping": lambda: frame(PING, 0, 0, b"12345678"),
@@ -257,15 +257,20 @@ def flood_frames(kind, number):
         "unknown": lambda: frame(66, 0, 0, b""),
         "rapid reset": lambda: frame(HEADERS, END_HEADERS, stream, head()) + reset,
         "rapid reset of gets": lambda: get(stream, b"echo", b"k") + reset,
-        "trailing resets": lambda: reset,
+        "continuation": lambda: frame(CONTINUATION, 0, 1, field(b"x", b"y" * 100) * 100),
+        "empty continuation": lambda: frame(CONTINUATION, 0, 1, b""),
+        "header bombs": lambda: frame(HEADERS, END_HEADERS | END_STREAM, stream, head() + b"\xbe" * 16000),
     }[kind]()
 
 
 def flood_start(kind):
     if kind == "empty data":
         return frame(HEADERS, END_HEADERS, 1, head())
-    if kind == "continuation":
+    if kind.endswith("continuation"):
         return frame(HEADERS, 0, 1, head())
+    if kind == "header bombs":  # a field of 4,000 bytes, to be named by one byte each time
+        stored = b"\x40" + text(b"bomb") + b"\x7f" + varint(3900 - 127) + b"b" * 3900
+        return frame(HEADERS, END_HEADERS | END_STREAM, 1, head() + stored)
     return b""
 
 
@@ -325,7 +330,9 @@ def flood(address, options):
             pass
         except OSError:
             alive = False
-    goaway, ended = read_end(sock, data) if alive else (goaway_of(data), True)
+    goaway, ended = (goaway_of(data), not alive)
+    if alive and options.get("ends", True):
+        goaway, ended = read_end(sock, data)
     sock.close()
     say({"sent": sent, "goaway": goaway, "ended": ended, "seconds": time.monotonic() - began})
 
@@ -336,7 +343,7 @@ def pile(address, options):
     """Asks for values and reads nothing until a line comes on standard input; then reads all there is."""
     socks = []
     for _ in range(options["connections"]):
-        sock = connect(address, receive_buffer=4096)
+        sock = connect(address, receive_buffer=32768)
         sock.sendall(PREFACE + settings(window=HUGE) + frame(WINDOW, 0, 0, struct.pack(">I", HUGE - 65535)))
         socks.append(sock)
     asked = 0
@@ -344,13 +351,19 @@ def pile(address, options):
         sock.settimeout(2)
         try:
             for number in range(options["gets"]):
-                sock.sendall(get(2 * number + 1, options["group"].encode(), options["key"].encode()))
+                key = "%s-%d" % (options["key"], asked)  # all different
+                sock.sendall(get(2 * number + 1, options["group"].encode(), key.encode()))
                 asked += 1
         except OSError:
             pass
     say({"asked": asked})
     sys.stdin.readline()
-    got = sum(drain_socket(sock, options.get("seconds", 1))[0] for sock in socks)
+    got = 0
+    for sock in socks:
+        more = 1
+        while more:  # until it has been silent for a while
+            more, _ = drain_socket(sock, 0.2)
+            got += more
     say({"got": got})
 
 
