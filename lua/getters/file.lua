@@ -6,8 +6,8 @@
 -- A key that could leave the folder (`..`, an absolute path, a NUL or a backslash) is not found. Symbolic links are
 -- followed, also those that point out of the folder: give lcache a folder in which nobody else can make links.
 --
--- Reading a file blocks the worker until the disk answers, so this is for small files on a local disk. Keep named pipes
--- and devices out of the folder: opening one may wait for ever.
+-- Reading a file blocks the worker until the disk answers, so this is for small files on a local disk. Keep devices out
+-- of the folder: reading one may wait for ever.
 -- @module getters.file
 local M = {}
 

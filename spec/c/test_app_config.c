@@ -38,8 +38,7 @@ static int teardown(void **state) {
 static int flags(struct fixture *f, const char *line) {
   char words[512], *argv[ARGS_MAX + 1] = {"lcache"}, *rest = NULL;
   int argc = 1;
-  assert_true(strlen(line) < sizeof words);
-  strcpy(words, line);
+  assert_true((size_t)snprintf(words, sizeof words, "%s", line) < sizeof words);
   for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
     assert_true(argc < ARGS_MAX);
     argv[argc++] = word;
@@ -49,8 +48,7 @@ static int flags(struct fixture *f, const char *line) {
 
 static int environment(struct fixture *f, const char *entry) {
   char copy[256], *list[] = {"HOME=/root", copy, NULL};
-  assert_true(strlen(entry) < sizeof copy);
-  strcpy(copy, entry);
+  assert_true((size_t)snprintf(copy, sizeof copy, "%s", entry) < sizeof copy);
   return lc_config_environment(&f->config, list, &f->mistakes);
 }
 

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "test_group_fake.h"
 
 static int setup(void **state) {
@@ -268,6 +269,44 @@ static void test_evictions_past_the_queue_are_dropped_and_counted(void **state) 
   fake_fini(&fake);
 }
 
+static void spend_20_ms(void *ctx, unsigned group_index, struct lc_item *item, int reason) {
+  (void)group_index, (void)item, (void)reason;
+  uint64_t until = lc_clock_ms() + 20;
+  while (lc_clock_ms() < until) {
+  }
+  ((struct fake *)ctx)->evicted++;
+}
+
+struct waiting_task {
+  struct lc_task task;
+  struct fake *fake;
+  size_t evicted_before;
+};
+
+static void note_evicted(struct lc_task *task) {
+  struct waiting_task *waiting = lc_container_of(task, struct waiting_task, task);
+  waiting->evicted_before = waiting->fake->evicted;
+}
+
+static void test_a_slow_on_evict_lets_others_run_between(void **state) {
+  (void)state;
+  struct fake fake;
+  char key[16];
+  fake_init(&fake, hear_evictions);
+  fake.loader.evicted = spend_20_ms;
+  for (int i = 0; i < 5; i++) {
+    snprintf(key, sizeof key, "%d", i);
+    set_value(&fake, key, "v");
+    delete_key(&fake, key);
+  }
+  struct waiting_task waiting = {.task.run = note_evicted, .fake = &fake};
+  fake.exec.post(fake.exec.ctx, 0, &waiting.task);
+  fake_run(&fake);
+  assert_int_equal(waiting.evicted_before, 1);
+  assert_int_equal(fake.evicted, 5);
+  fake_fini(&fake);
+}
+
 static void test_long_keys_fill_the_queue_by_their_bytes(void **state) {
   (void)state;
   struct fake fake;
@@ -314,6 +353,7 @@ int main(void) {
       cmocka_unit_test(test_the_loader_hears_of_evictions_later_on_worker_0),
       cmocka_unit_test(test_a_group_without_on_evict_queues_nothing),
       cmocka_unit_test(test_evictions_past_the_queue_are_dropped_and_counted),
+      cmocka_unit_test(test_a_slow_on_evict_lets_others_run_between),
       cmocka_unit_test(test_long_keys_fill_the_queue_by_their_bytes),
       cmocka_unit_test(test_a_queue_that_was_never_drained_leaks_nothing),
   };

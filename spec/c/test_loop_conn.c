@@ -341,6 +341,32 @@ static void closing_sends_all_that_is_queued_then_ends(void **state) {
   assert_int_equal(owner.bytes_read, 0);
 }
 
+static void supply_and_close(void *arg) {
+  supply_now(arg);
+  close_it(arg);
+}
+
+/* The kernel takes the megabyte at once; closing the socket with unread bytes in it would then drop most of it. */
+static void bytes_that_nobody_read_do_not_cost_the_peer_our_last_ones(void **state) {
+  struct owner owner = new_owner(*state);
+  int fd = join(&owner);
+  size_t len = 1u << 20;
+  uint8_t *data = pattern(len), *back = malloc(len);
+  owner.supply = data;
+  owner.supply_len = owner.piece = len;
+  owner.timeout_ms = 20000;
+  on_worker(owner.worker, pause_it, &owner);
+  assert_true(send_all(fd, "unread", 6));
+  on_worker(owner.worker, supply_and_close, &owner);
+  assert_int_equal(recv_all(fd, back, len), len);
+  assert_memory_equal(data, back, len);
+  assert_int_equal(recv(fd, back, 1, 0), 0); /* an end, not a reset */
+  free(data);
+  free(back);
+  leave(&owner, fd);
+  assert_int_equal(owner.reason, LC_OK);
+}
+
 static void closing_gives_up_on_a_peer_that_does_not_read(void **state) {
   struct owner owner = new_owner(*state);
   int fd = join(&owner);
@@ -659,6 +685,7 @@ int main(void) {
       cmocka_unit_test(a_connection_knows_its_peer),
       cmocka_unit_test(a_peer_that_ends_its_half_still_gets_the_reply),
       cmocka_unit_test(closing_sends_all_that_is_queued_then_ends),
+      cmocka_unit_test(bytes_that_nobody_read_do_not_cost_the_peer_our_last_ones),
       cmocka_unit_test(closing_gives_up_on_a_peer_that_does_not_read),
       cmocka_unit_test(closing_does_not_wait_long_for_a_peer_that_stays),
       cmocka_unit_test(closing_inside_on_read_sends_the_reply),

@@ -326,6 +326,23 @@ static void charges_stop_at_the_limit(void **state) {
   lc_worker_destroy(worker);
 }
 
+static void large_charges_leave_room_for_small_ones(void **state) {
+  (void)state;
+  struct lc_worker_config config = {.buffer_limit_bytes = 1 << 20};
+  struct lc_worker *worker;
+  assert_int_equal(lc_worker_create(&config, &worker, NULL), 0);
+  const size_t most = (1 << 20) - (1 << 14); /* but a 64th */
+  assert_false(lc_worker_charge(worker, most + 1));
+  assert_true(lc_worker_charge(worker, most));
+  assert_false(lc_worker_charge(worker, 4097));
+  for (int i = 0; i < 4; i++)
+    assert_true(lc_worker_charge(worker, 4096));
+  assert_false(lc_worker_charge(worker, 1));
+  assert_false(lc_worker_charge(worker, 5000));
+  lc_worker_uncharge(worker, 1 << 20);
+  lc_worker_destroy(worker);
+}
+
 static void creating_survives_each_failed_allocation(void **state) {
   (void)state;
   if (!lc_alloc_faults_built())
@@ -361,6 +378,7 @@ int main(void) {
       cmocka_unit_test(a_post_after_the_thread_has_ended_is_harmless),
       cmocka_unit_test(a_worker_that_never_ran_can_be_destroyed),
       cmocka_unit_test(charges_stop_at_the_limit),
+      cmocka_unit_test(large_charges_leave_room_for_small_ones),
       cmocka_unit_test(creating_survives_each_failed_allocation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -239,7 +239,14 @@ static void finalizers_cannot_be_set_by_a_script(void **state) {
 static void escape_encodes_all_but_unreserved(void **state) {
   (void)state;
   assert_describes(HEAD "assert(lcache.http.escape('a b/ü~') == 'a%20b%2F%C3%BC~')\n"
-                        "assert(lcache.http.escape('') == '')" TAIL);
+                        "assert(lcache.http.escape('') == '')\n"
+                        "assert(lcache.http.escape('...') == '...' and lcache.http.escape('a.b') == 'a.b')" TAIL);
+}
+
+static void escape_makes_no_step_to_another_folder(void **state) {
+  (void)state;
+  assert_describes(HEAD "assert(lcache.http.escape('.') == '%2E')\n"
+                        "assert(lcache.http.escape('..') == '%2E%2E' and lcache.http.escape('.\\0') == '.%00')" TAIL);
 }
 
 int main(void) {
@@ -260,6 +267,7 @@ int main(void) {
       cmocka_unit_test(secrets_come_from_the_environment_then_from_files),
       cmocka_unit_test(finalizers_cannot_be_set_by_a_script),
       cmocka_unit_test(escape_encodes_all_but_unreserved),
+      cmocka_unit_test(escape_makes_no_step_to_another_folder),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

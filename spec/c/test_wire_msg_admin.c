@@ -146,6 +146,16 @@ static void reflection_survives(void **state) {
   }
 }
 
+static void names_that_are_not_utf8_are_sent_with_question_marks(void **state) {
+  struct fixture *f = *state;
+  struct lc_msg_stats_request in = {lc_slice_str("\xff"
+                                                 "a\xe2\x82")},
+                              out;
+  assert_int_equal(lc_msg_stats_request_encode(&in, &f->buf), 0);
+  assert_int_equal(lc_msg_stats_request_decode(&f->arena, lc_buf_slice(&f->buf), &out, &f->err), 0);
+  assert_true(lc_slice_eq(out.group, lc_slice_str("?a??")));
+}
+
 static void names_with_a_nul_or_not_utf8_are_refused(void **state) {
   struct fixture *f = *state;
   struct lc_msg_stats_request out;
@@ -280,6 +290,7 @@ int main(void) {
       TEST(stats_survive),
       TEST(nodes_owner_and_health_survive),
       TEST(reflection_survives),
+      TEST(names_that_are_not_utf8_are_sent_with_question_marks),
       TEST(names_with_a_nul_or_not_utf8_are_refused),
       TEST(hostile_messages_cost_a_small_multiple_of_their_size),
       TEST(mutated_messages_never_crash_a_decoder),

@@ -147,6 +147,20 @@ static void batch_responses_survive_framing_and_encoding(void **state) {
   }
 }
 
+static void a_message_that_is_not_utf8_is_cut_not_sent(void **state) {
+  struct fixture *f = *state;
+  struct lc_msg_batch_result result = {lc_slice_str("a"), {0}, 14, lc_slice_str("caf\xc3\xa9 \xff!"), 0, NULL};
+  struct lc_msg_batch_get_response in = {&result, 1}, out;
+  assert_int_equal(lc_msg_batch_get_response_frame(&in, &ops, &f->q), 0);
+  assert_int_equal(lc_msg_batch_get_response_decode(&f->arena, take_frame(f), &out, &f->err), 0);
+  assert_true(lc_slice_eq(out.results[0].message, lc_slice_str("caf\xc3\xa9 ")));
+  f->buf.len = 0;
+  assert_int_equal(lc_msg_batch_get_response_encode(&in, &f->buf), 0);
+  assert_int_equal(f->buf.len, lc_msg_batch_result_size(&result));
+  assert_int_equal(lc_msg_batch_get_response_decode(&f->arena, lc_buf_slice(&f->buf), &out, &f->err), 0);
+  assert_int_equal(out.results[0].message.len, 6);
+}
+
 static void a_frame_that_fails_leaves_the_queue_as_it_was(void **state) {
   if (!lc_alloc_faults_built())
     skip();
@@ -248,15 +262,11 @@ static void unknown_fields_are_skipped(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(get_responses_of_all_sizes_survive_framing),
-      TEST(a_large_value_is_queued_by_reference),
-      TEST(set_and_pb_messages_survive_framing),
-      TEST(batch_responses_survive_framing_and_encoding),
-      TEST(a_frame_that_fails_leaves_the_queue_as_it_was),
-      TEST(a_batch_has_at_most_ten_thousand_keys),
-      TEST(malformed_requests_are_refused_with_a_reason),
-      TEST(keys_that_differ_behind_a_nul_stay_two_keys),
-      TEST(unknown_fields_are_skipped),
+      TEST(get_responses_of_all_sizes_survive_framing),  TEST(a_large_value_is_queued_by_reference),
+      TEST(set_and_pb_messages_survive_framing),         TEST(batch_responses_survive_framing_and_encoding),
+      TEST(a_message_that_is_not_utf8_is_cut_not_sent),  TEST(a_frame_that_fails_leaves_the_queue_as_it_was),
+      TEST(a_batch_has_at_most_ten_thousand_keys),       TEST(malformed_requests_are_refused_with_a_reason),
+      TEST(keys_that_differ_behind_a_nul_stay_two_keys), TEST(unknown_fields_are_skipped),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,7 @@ describe("examples/quickstart", function()
       local server = process.out:match("lcachectl %-%-server (%S+) get scores 7")
       local ctl = lcache.run { lcache.bin("lcachectl"), "--server", server, "get", "scores", "7" }
       assert.equal(0, ctl.status, ctl.err)
-      lcache.wait("it shows that the source was asked", function() return process.out:find("GET /scores/7 ", 1, true) end)
+      lcache.wait("it shows what reached the source", function() return process.out:find("GET /scores/7 ", 1, true) end)
       ffi.C.kill(number == SIGINT and -process.pid or process.pid, number) -- a terminal tells the whole group
       assert.equal(128 + number, process:wait(20))
       nothing_left(process)

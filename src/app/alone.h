@@ -11,6 +11,6 @@ struct lc_alone {
   struct lc_peers peers; /* for who asks; ctx is this object, which must stay where it is */
 };
 
-void lc_alone_init(struct lc_alone *alone, const struct lc_address *self);
+void lc_alone_init(struct lc_alone *alone, const struct lc_address *address);
 
 #endif

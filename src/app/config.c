@@ -150,7 +150,10 @@ static const char *shown(const char *word, char out[SHOWN_MAX + 4]) {
   size_t len = strnlen(word, SHOWN_MAX + 1);
   for (size_t i = 0; i < len && i < SHOWN_MAX; i++)
     out[i] = (char)((unsigned char)word[i] < ' ' || word[i] == 0x7f ? '?' : word[i]);
-  strcpy(out + (len > SHOWN_MAX ? SHOWN_MAX : len), len > SHOWN_MAX ? "..." : "");
+  if (len > SHOWN_MAX)
+    memcpy(out + SHOWN_MAX, "...", sizeof "...");
+  else
+    out[len] = '\0';
   return out;
 }
 
@@ -340,7 +343,7 @@ static void check_buffer_memory(struct lc_config *config, struct lc_buf *mistake
                   "buffer-memory: %llu bytes are too little for one message (max-message, %llu bytes) on each of %llu "
                   "workers, use at least %lluMB\n",
                   (unsigned long long)config->buffer_memory_bytes, (unsigned long long)config->max_message_bytes,
-                  (unsigned long long)config->workers, (unsigned long long)((least >> 20) + 1));
+                  (unsigned long long)config->workers, ((unsigned long long)least >> 20) + 1);
 }
 
 int lc_config_finish(struct lc_config *config, struct lc_buf *mistakes) {

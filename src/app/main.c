@@ -72,9 +72,10 @@ static void close_signals(struct program *program) {
 static void print_ready(const struct lc_node *node) {
   char line[LC_READY_LINE_SIZE + 1];
   lc_node_ready_line(node, line);
-  strcat(line, "\n");
+  size_t len = strlen(line);
+  line[len++] = '\n';
   struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
-  if (poll(&fd, 1, READY_WAIT_MS) > 0 && write(STDERR_FILENO, line, strlen(line)) < 0)
+  if (poll(&fd, 1, READY_WAIT_MS) > 0 && write(STDERR_FILENO, line, len) < 0)
     return;
 }
 

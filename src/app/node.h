@@ -19,7 +19,7 @@ struct lc_node;
  * or script; LC_EBUSY, LC_EIO, LC_ENOMEM for what the machine refuses. On failure all is as before. `setup` and `log`
  * are borrowed until lc_node_destroy.
  */
-int lc_node_create(const struct lc_setup *setup, struct lc_log *log, struct lc_node **node, struct lc_err *err);
+int lc_node_create(const struct lc_setup *setup, struct lc_log *log, struct lc_node **out, struct lc_err *err);
 
 /* The bound gRPC address. */
 void lc_node_address(const struct lc_node *node, struct lc_address *address);

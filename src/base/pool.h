@@ -30,9 +30,9 @@ static inline void lc_mempool_free(struct lc_mempool *pool, void *ptr);
  *   | bytes | class | next or size |  the caller's bytes ...  |
  *   '------- 16 bytes -------------'
  */
-#define LC_MEMPOOL_FINE_MAX 512u                               /* classes in steps of 16 up to here, */
+#define LC_MEMPOOL_FINE_MAX 2048u                              /* classes in steps of 16 up to here, */
 #define LC_MEMPOOL_MAX 4096u                                   /* then doubling up to here */
-#define LC_MEMPOOL_CLASSES (LC_MEMPOOL_FINE_MAX / 16u + 1 + 3) /* 0, 16 ... 512, 1024, 2048, 4096 */
+#define LC_MEMPOOL_CLASSES (LC_MEMPOOL_FINE_MAX / 16u + 1 + 1) /* 0, 16 ... 2048, 4096 */
 #define LC_MEMPOOL_HEAP UINT32_MAX                             /* `bytes` of a block that no class fits */
 
 struct lc_mempool_block {

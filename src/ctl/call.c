@@ -23,8 +23,10 @@ static void on_done(void *arg, const struct lc_rpc_result *result) {
   size_t len = strnlen(result->message, sizeof(answer->message) - 1);
   memcpy(answer->message, result->message, len);
   answer->message[len] = '\0';
-  if (result->reply.len > 0 && lc_buf_append(&answer->reply, result->reply.ptr, result->reply.len) != LC_OK)
+  if (lc_buf_append(&answer->reply, result->reply.ptr, result->reply.len) != LC_OK) {
     answer->status = LC_GRPC_RESOURCE_EXHAUSTED;
+    strcpy(answer->message, "out of memory for the reply");
+  }
   lc_worker_stop(call->worker);
 }
 
@@ -60,7 +62,10 @@ static int on_start(void *arg) {
   if (rc != LC_OK)
     return rc;
   rc = begin(call);
-  return rc == LC_OK ? LC_OK : lc_err_set(&call->err, rc, "can't make the call: %s", lc_code_name(rc));
+  if (rc == LC_OK)
+    return LC_OK;
+  lc_rpc_client_destroy(call->client); /* on_stop isn't called */
+  return lc_err_set(&call->err, rc, "can't make the call: %s", lc_code_name(rc));
 }
 
 static void on_stop(void *arg) {

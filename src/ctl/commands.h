@@ -33,6 +33,10 @@ extern const struct lc_ctl_command lc_ctl_commands[];
 extern const size_t lc_ctl_command_count;
 
 /* text.c */
+/* Writes text so that it stays on its line and does nothing to a terminal: control characters and what isn't UTF-8 come
+ * as \xNN. Returns its width in columns; out NULL: only that. */
+int lc_ctl_put_escaped(struct lc_slice text, FILE *out);
+
 int lc_ctl_text_get(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, FILE *out);
 int lc_ctl_text_none(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, FILE *out);
 int lc_ctl_text_delete(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, FILE *out);

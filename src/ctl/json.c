@@ -8,7 +8,7 @@
 /* What scripts read: one JSON object on one line. Bytes that aren't UTF-8 come as base64 under NAME_base64. */
 
 static int finish(struct lc_buf *buf, FILE *out) {
-  lc_buf_char(buf, '\n');
+  lc_buf_char(buf, '\n'); /* so it isn't empty */
   bool failed = buf->failed || fwrite(buf->data, 1, buf->len, out) != buf->len;
   lc_buf_fini(buf);
   return failed ? LC_CTL_FAILED : LC_CTL_OK;

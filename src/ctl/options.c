@@ -138,6 +138,9 @@ static int find_command(struct lc_ctl_options *options, const char *name, struct
 static int check_use(const struct lc_ctl_options *options, struct lc_err *err) {
   const struct lc_ctl_command *command = options->command;
   bool is_get = strcmp(command->name, "get") == 0;
+  if (options->arg_count > LC_BATCH_KEYS_MAX + 1)
+    return lc_err_set(err, LC_EINVAL, "%zu keys are too many for one batch: at most %u", options->arg_count - 1,
+                      LC_BATCH_KEYS_MAX);
   if (options->arg_count < command->min_args || options->arg_count > command->max_args)
     return lc_err_set(err, LC_EINVAL, "usage: lcachectl %s", command->usage);
   if ((options->only_if_cached || options->refresh) && !is_get)
@@ -147,12 +150,19 @@ static int check_use(const struct lc_ctl_options *options, struct lc_err *err) {
   return LC_OK;
 }
 
-int lc_ctl_parse(int argc, char **argv, const char *server_env, struct lc_ctl_options *options, struct lc_err *err) {
-  *options = (struct lc_ctl_options){.timeout_ms = DEFAULT_TIMEOUT_MS};
-  lc_buf_init(&options->stdin_value);
+/* The flag wins over the variable, which then may be anything. */
+static int default_server(struct lc_ctl_options *options, const char *server_env, struct lc_err *err) {
+  if (options->server_text[0])
+    return LC_OK;
   struct lc_err why = {0};
   if (parse_server(options, server_env && server_env[0] ? server_env : DEFAULT_SERVER, &why) != LC_OK)
     return lc_err_set(err, LC_EINVAL, "LCACHE_SERVER=%s", why.msg);
+  return LC_OK;
+}
+
+int lc_ctl_parse(int argc, char **argv, const char *server_env, struct lc_ctl_options *options, struct lc_err *err) {
+  *options = (struct lc_ctl_options){.timeout_ms = DEFAULT_TIMEOUT_MS};
+  lc_buf_init(&options->stdin_value);
   int words = sort_words(argc, argv, options, err);
   if (words < 0)
     return words;
@@ -165,7 +175,8 @@ int lc_ctl_parse(int argc, char **argv, const char *server_env, struct lc_ctl_op
     return rc;
   options->args = argv + 1;
   options->arg_count = (size_t)words - 1;
-  return check_use(options, err);
+  rc = check_use(options, err);
+  return rc == LC_OK ? default_server(options, server_env, err) : rc;
 }
 
 void lc_ctl_options_fini(struct lc_ctl_options *options) {

@@ -12,10 +12,13 @@ int lc_ctl_print_error(const struct lc_ctl_options *options, int status, const c
     lc_buf_printf(&buf, "{\"code\":\"%s\",\"message\":", name);
     lc_buf_json(&buf, lc_slice_str(message));
     lc_buf_str(&buf, "}\n");
-    fwrite(buf.data, 1, buf.len, out);
+    if (!buf.failed)
+      fwrite(buf.data, 1, buf.len, out);
     lc_buf_fini(&buf);
   }
-  fprintf(errors, "lcachectl: %s%s%s\n", name, message[0] ? ": " : "", message);
+  fprintf(errors, "lcachectl: %s%s", name, message[0] ? ": " : "");
+  lc_ctl_put_escaped(lc_slice_str(message), errors);
+  fputc('\n', errors);
   return status == LC_GRPC_NOT_FOUND ? LC_CTL_NOT_FOUND : LC_CTL_FAILED;
 }
 

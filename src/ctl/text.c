@@ -2,17 +2,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "ctl/commands.h"
 #include "wire/grpc.h"
 
 /* What people read. A value goes out as it is; only a terminal gets a line's end after it. */
+
+#define KEY_WIDTH_MAX 60 /* of a column */
 
 static int width(struct lc_slice text) {
   return (int)(text.len > 200 ? 200 : text.len);
 }
 
 static void put_value(struct lc_slice value, FILE *out) {
-  fwrite(value.ptr, 1, value.len, out);
+  if (value.len > 0)
+    fwrite(value.ptr, 1, value.len, out);
   bool ended = value.len > 0 && value.ptr[value.len - 1] == '\n';
   if (!ended && isatty(fileno(out)))
     fputc('\n', out);
@@ -37,33 +41,43 @@ int lc_ctl_text_delete(const struct lc_ctl_options *options, const union lc_ctl_
   return LC_CTL_OK;
 }
 
-/* A key or value on one line of a table: what would break the line or the terminal is shown as \xNN. */
-static void put_escaped(struct lc_slice text, FILE *out) {
-  for (size_t i = 0; i < text.len; i++) {
-    uint8_t c = text.ptr[i];
-    if (c < 0x20 || c == 0x7f)
-      fprintf(out, "\\x%02x", c);
+static bool is_control(struct lc_slice text, size_t at, size_t len) {
+  uint8_t c = text.ptr[at];
+  return len == 0 || c < 0x20 || c == 0x7f || (c == 0xc2 && text.ptr[at + 1] < 0xa0);
+}
+
+int lc_ctl_put_escaped(struct lc_slice text, FILE *out) {
+  int columns = 0;
+  for (size_t at = 0; at < text.len;) {
+    size_t len = lc_utf8_char_len(text, at);
+    bool control = is_control(text, at, len);
+    len = len ? len : 1;
+    if (control)
+      columns += 4 * (int)len;
     else
-      fputc(c, out);
+      columns++;
+    for (size_t i = 0; out && i < len; i++)
+      fprintf(out, control ? "\\x%02x" : "%c", text.ptr[at + i]);
+    at += len;
   }
+  return columns;
 }
 
 int lc_ctl_text_batch(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, FILE *out) {
   (void)options;
   int key_width = 3;
   for (size_t i = 0; i < reply->batch.result_count; i++) {
-    int w = width(reply->batch.results[i].key);
-    key_width = w > key_width ? w : key_width;
+    int columns = lc_ctl_put_escaped(reply->batch.results[i].key, NULL);
+    key_width = columns > key_width && columns <= KEY_WIDTH_MAX ? columns : key_width;
   }
   fprintf(out, "%-*s  %-18s  %s\n", key_width, "KEY", "FROM", "VALUE");
   for (size_t i = 0; i < reply->batch.result_count; i++) {
     const struct lc_msg_batch_result *result = &reply->batch.results[i];
     bool ok = result->code == LC_GRPC_OK;
-    put_escaped(result->key, out);
-    int pad = key_width - width(result->key);
+    int columns = lc_ctl_put_escaped(result->key, out);
     const char *from = ok ? lc_ctl_from_name(result->served_from) : lc_grpc_status_name(result->code);
-    fprintf(out, "%*s  %-18s  ", pad, "", from);
-    put_escaped(ok ? result->value : result->message, out);
+    fprintf(out, "%*s  %-18s  ", columns < key_width ? key_width - columns : 0, "", from);
+    lc_ctl_put_escaped(ok ? result->value : result->message, out);
     fputc('\n', out);
   }
   return lc_ctl_batch_exit(&reply->batch);

@@ -1,14 +1,15 @@
 /*
  * on_evict. The store tells of evictions on whatever thread caused them, also under a flight's lock; the loader hears
- * of them on worker 0, in batches. What doesn't fit into the queue is dropped and counted: a slow script must not hold
- * memory.
+ * of them on worker 0, some in each turn of its loop. What doesn't fit into the queue is dropped and counted: a slow
+ * script must not hold memory.
  */
 #include "base/alloc.h"
 #include "group/internal.h"
 
 #define QUEUE_ITEMS 4096u
 #define QUEUE_BYTES (4u << 20)
-#define BATCH 64u
+#define TURN_ITEMS 64u
+#define TURN_MS 10u /* after so long the loop goes on: an on_evict may be slow */
 
 struct eviction {
   struct lc_group *group;
@@ -61,31 +62,36 @@ void lc_evict_push(void *arg, struct lc_item *item, enum lc_evict_reason reason)
     post(queue);
 }
 
-static size_t take_batch(struct lc_evict_queue *queue, struct eviction *batch, bool *more) {
-  size_t taken = 0;
+static bool take(struct lc_evict_queue *queue, struct eviction *eviction) {
   pthread_mutex_lock(&queue->lock);
-  while (taken < BATCH && queue->count > 0) {
-    batch[taken] = queue->ring[queue->head];
+  bool any = queue->count > 0;
+  if (any) {
+    *eviction = queue->ring[queue->head];
     queue->head = (queue->head + 1) % QUEUE_ITEMS;
     queue->count--;
-    queue->bytes -= item_bytes(batch[taken++].item);
+    queue->bytes -= item_bytes(eviction->item);
   }
-  *more = queue->posted = queue->count > 0;
   pthread_mutex_unlock(&queue->lock);
-  return taken;
+  return any;
+}
+
+static bool post_again(struct lc_evict_queue *queue) {
+  pthread_mutex_lock(&queue->lock);
+  bool more = queue->posted = queue->count > 0;
+  pthread_mutex_unlock(&queue->lock);
+  return more;
 }
 
 static void run(struct lc_task *task) {
   struct lc_evict_queue *queue = lc_container_of(task, struct lc_evict_queue, task);
   const struct lc_loader *loader = queue->groups->loader;
-  struct eviction batch[BATCH];
-  bool more;
-  size_t taken = take_batch(queue, batch, &more);
-  for (size_t i = 0; i < taken; i++) {
-    loader->evicted(loader->ctx, batch[i].group->index, batch[i].item, (int)batch[i].reason);
-    lc_item_unref(batch[i].item);
+  struct eviction eviction;
+  uint64_t until_ms = lc_clock_ms() + TURN_MS;
+  for (unsigned i = 0; i < TURN_ITEMS && lc_clock_ms() < until_ms && take(queue, &eviction); i++) {
+    loader->evicted(loader->ctx, eviction.group->index, eviction.item, (int)eviction.reason);
+    lc_item_unref(eviction.item);
   }
-  if (more)
+  if (post_again(queue))
     post(queue);
 }
 

@@ -20,18 +20,24 @@
 
 enum { RECHECK_HIT = 3 }; /* beside enum lc_flight_role */
 
-int lc_group_check(struct lc_groups *groups, struct lc_slice name, struct lc_slice key, struct lc_group **group,
-                   struct lc_err *err) {
+int lc_groups_resolve(struct lc_groups *groups, struct lc_slice name, struct lc_group **group, struct lc_err *err) {
   if (name.len == 0)
     return lc_err_set(err, LC_EINVAL, "the group is empty");
-  if (key.len == 0)
-    return lc_err_set(err, LC_EINVAL, "the key is empty");
   *group = lc_groups_find(groups, name);
-  if (!*group) {
-    char quoted[LC_NAME_QUOTED_SIZE];
-    lc_name_quote(quoted, name);
-    return lc_err_set(err, LC_ENOTFOUND, "unknown group %s", quoted);
-  }
+  if (*group)
+    return LC_OK;
+  char quoted[LC_NAME_QUOTED_SIZE];
+  lc_name_quote(quoted, name);
+  return lc_err_set(err, LC_ENOTFOUND, "unknown group %s", quoted);
+}
+
+int lc_group_check(struct lc_groups *groups, struct lc_slice name, struct lc_slice key, struct lc_group **group,
+                   struct lc_err *err) {
+  if (name.len > 0 && key.len == 0)
+    return lc_err_set(err, LC_EINVAL, "the key is empty");
+  int rc = lc_groups_resolve(groups, name, group, err);
+  if (rc != LC_OK)
+    return rc;
   if (key.len > (*group)->options.max_key) {
     return lc_err_set(err, LC_EINVAL, "key of %zu bytes is over the group's max_key of %zu", key.len,
                       (*group)->options.max_key);

@@ -63,6 +63,8 @@ void lc_groups_destroy(struct lc_groups *groups);
 size_t lc_groups_count(const struct lc_groups *groups);
 struct lc_group *lc_groups_at(struct lc_groups *groups, size_t index);
 struct lc_group *lc_groups_find(struct lc_groups *groups, struct lc_slice name); /* NULL if unknown */
+/* The same, or LC_EINVAL (empty), LC_ENOTFOUND with a message in a client's words. */
+int lc_groups_resolve(struct lc_groups *groups, struct lc_slice name, struct lc_group **group, struct lc_err *err);
 const char *lc_group_name(const struct lc_group *group);
 size_t lc_group_max_key(const struct lc_group *group);
 size_t lc_group_max_value(const struct lc_group *group);

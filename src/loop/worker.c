@@ -7,6 +7,9 @@
 #include "base/clock.h"
 #include "loop/turn.h"
 
+#define SMALL_CHARGE 4096u
+#define RESERVE_PART 64u
+#define RESERVE_MAX (512u << 10)
 #define TASKS_PER_BATCH 512u /* then I/O has its turn */
 #define POOL_KEEP_BYTES (4u << 20)
 
@@ -87,8 +90,17 @@ char *lc_worker_read_buffer(struct lc_worker *worker) {
   return worker->read_buffer;
 }
 
+/* What large charges leave over: readers that don't read large values must not starve everybody's small requests. */
+static size_t reserve(const struct lc_worker *worker, size_t bytes) {
+  if (bytes <= SMALL_CHARGE)
+    return 0;
+  size_t part = worker->buffer_limit_bytes / RESERVE_PART;
+  return part < RESERVE_MAX ? part : RESERVE_MAX;
+}
+
 bool lc_worker_charge(struct lc_worker *worker, size_t bytes) {
-  if (bytes > worker->buffer_limit_bytes - worker->charged_bytes)
+  size_t left = worker->buffer_limit_bytes - worker->charged_bytes, kept = reserve(worker, bytes);
+  if (left < kept || bytes > left - kept)
     return false;
   worker->charged_bytes += bytes;
   return true;

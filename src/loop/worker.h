@@ -55,7 +55,8 @@ struct lc_log *lc_worker_log(struct lc_worker *worker);
 
 /*
  * What connections buffer on this worker (requests, output, values held by slow readers) is charged here.
- * lc_worker_charge returns false, charging nothing, when it would pass the limit.
+ * lc_worker_charge returns false, charging nothing, when it would pass the limit. The last 64th (512 KiB at most)
+ * is for charges of up to 4 KiB alone.
  */
 bool lc_worker_charge(struct lc_worker *worker, size_t bytes);
 void lc_worker_uncharge(struct lc_worker *worker, size_t bytes);

@@ -135,7 +135,12 @@ static int core_escape(lua_State *L) {
   size_t len;
   const char *text = luaL_checklstring(L, 1, &len);
   struct lc_buf *buf = lc_lua_buf_push(L);
-  (void)lc_fetch_escape(lc_slice_of(text, len), buf);
+  if ((len == 1 || len == 2) && strspn(text, ".") == len) {
+    /* A key between slashes: libcurl would go to the folder above. */
+    lc_buf_str(buf, len == 2 ? "%2E%2E" : "%2E");
+  } else {
+    (void)lc_fetch_escape(lc_slice_of(text, len), buf);
+  }
   return lc_lua_buf_result(L, buf);
 }
 

@@ -32,8 +32,9 @@ struct lc_script_memory {
 struct lc_script_budget {
   uint64_t limit_ns;
   uint64_t started_ns; /* thread CPU time; 0 until the first hook of this entry */
+  uint64_t wall_ns;    /* the same for wall time */
   bool passed;
-  const char *what; /* "the getter", for the message */
+  const char *what; /* "the getter", for the message; NULL while no script's code runs */
 };
 
 /* At most so many lines a second (log.c). */
@@ -60,6 +61,7 @@ struct lc_script {
   lua_State *L;
   struct lc_script_memory memory;
   struct lc_script_budget budget;
+  const char *stack; /* where the thread's stack was at the outermost entry */
   struct lc_script_declared declared;
   uint64_t cpu_budget_ns, load_budget_ns;
   bool jit, loading;
@@ -111,9 +113,12 @@ int lc_lua_buf_result(lua_State *L, struct lc_buf *buf);
 void lc_budget_install(struct lc_script *script);
 void lc_budget_begin(struct lc_script *script, uint64_t limit_ns, const char *what, struct lc_script_budget *outer);
 bool lc_budget_end(struct lc_script *script, const struct lc_script_budget *outer); /* true: it was passed */
+void lc_budget_check(lua_State *L);      /* for C that takes long: raises if the budget was passed */
+int lc_budget_check_stack(lua_State *L); /* for Lua: raises in its caller's caller if little of C's stack is left */
 
-/* sandbox.c, bind_*.c, declare.c: they fill the state, inside lc_script_protect. */
+/* sandbox.c, guard.c, bind_*.c, declare.c: they fill the state, inside lc_script_protect. */
 void lc_sandbox_open(lua_State *L, struct lc_script *script);
+void lc_guard_open(lua_State *L);
 void lc_bind_core(lua_State *L); /* pushes the module lcache.core */
 void lc_bind_ctx(lua_State *L);
 void lc_bind_json(lua_State *L);    /* adds to the table on top */

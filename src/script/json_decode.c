@@ -120,6 +120,7 @@ static void free_json(void *json) {
 int lc_json_decode(lua_State *L) {
   size_t len;
   const char *end = NULL, *text = luaL_checklstring(L, 1, &len);
+  lc_budget_check(L);
   if (too_deep(text, len))
     return refuse(L, "JSON is nested too deep");
   if (has_nul_escape(text, len))

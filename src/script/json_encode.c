@@ -107,6 +107,7 @@ static void encode_table(struct encoder *e, int depth) {
   if (depth >= LC_JSON_DEPTH)
     luaL_error(e->L, "lcache.json.encode: nested deeper than %d (does the table contain itself?)", LC_JSON_DEPTH);
   luaL_checkstack(e->L, 8, "lcache.json.encode");
+  lc_budget_check(e->L);
   bool marked = is_marked_array(e->L), sequence = is_sequence(e->L, &count);
   if (marked && !sequence)
     luaL_error(e->L, "lcache.json.encode: an array has holes or keys that are no positions");
@@ -150,6 +151,7 @@ static void encode(struct encoder *e, int depth) {
 int lc_json_encode(lua_State *L) {
   luaL_checkany(L, 1);
   lua_settop(L, 1);
+  lc_budget_check(L);
   struct encoder e = {.L = L, .buf = lc_lua_buf_push(L), .limit = lc_script_memory_left(lc_script_of(L))};
   lua_pushvalue(L, 1);
   encode(&e, 0);

@@ -6,6 +6,7 @@
 
 #define LC_SCRIPT_LINES_A_SECOND 100
 #define LC_SCRIPT_LOG_FIELDS 16
+#define LC_SCRIPT_PRINT_MAX ((size_t)16384) /* a line of the log is cut before that */
 
 bool lc_rate_take(struct lc_script *script, struct lc_script_rate *rate) {
   uint64_t second = lc_clock_ms() / 1000;
@@ -122,29 +123,32 @@ static int log_error(lua_State *L) {
   return write_log(L, LC_LOG_ERROR);
 }
 
+static void append_printed(struct lc_buf *buf, const char *text, size_t len, bool first) {
+  size_t room = buf->len < LC_SCRIPT_PRINT_MAX ? LC_SCRIPT_PRINT_MAX - buf->len : 0;
+  if (!first && room)
+    lc_buf_char(buf, ' ');
+  lc_buf_append(buf, text, len < room ? len : room);
+}
+
 int lc_script_print(lua_State *L) {
   struct lc_script *script = lc_script_of(L);
   int n = lua_gettop(L);
-  luaL_Buffer b;
+  struct lc_buf *buf = lc_lua_buf_push(L);
   lua_getglobal(L, "tostring");
   for (int i = 1; i <= n; i++) {
-    lua_pushvalue(L, n + 1);
+    size_t len;
+    lua_pushvalue(L, -1);
     lua_pushvalue(L, i);
     lua_call(L, 1, 1);
     if (lua_type(L, -1) != LUA_TSTRING)
       return luaL_error(L, "print: tostring gave no string");
-    lua_replace(L, i);
+    const char *text = lua_tolstring(L, -1, &len);
+    append_printed(buf, text, len, i == 1);
+    lua_pop(L, 1);
   }
-  luaL_buffinit(L, &b);
-  for (int i = 1; i <= n; i++) {
-    if (i > 1)
-      luaL_addchar(&b, ' ');
-    lua_pushvalue(L, i);
-    luaL_addvalue(&b);
-  }
-  luaL_pushresult(&b);
   if (wanted(script, LC_LOG_INFO))
-    lc_log_event(script->log, LC_LOG_INFO, "script", LC_F_TEXT("message", slice_at(L, -1)));
+    lc_log_event(script->log, LC_LOG_INFO, "script", LC_F_TEXT("message", lc_buf_slice(buf)));
+  lc_buf_fini(buf);
   return 0;
 }
 

@@ -50,18 +50,6 @@ static void keep_only(lua_State *L, const char *library, const char *const *name
   lua_pop(L, 1);
 }
 
-/* A finalizer runs with hooks off, so a script must not be able to set one. */
-static void hide_file_metatable(lua_State *L) {
-  lua_getglobal(L, "io");
-  lua_getfield(L, -1, "stdout");
-  if (lua_getmetatable(L, -1)) {
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 2);
-}
-
 /* load and loadstring for text only: bytecode isn't checked, and broken bytecode breaks the process. */
 static int load_text(lua_State *L) {
   lua_settop(L, 4);
@@ -91,6 +79,7 @@ static int do_file(lua_State *L) {
 /* Without "stop" and the tuning knobs, which are the server's. */
 static int collect_garbage(lua_State *L) {
   static const char *const actions[] = {"collect", "count", "step", NULL};
+  lc_budget_check(L);
   switch (luaL_checkoption(L, 1, "collect", actions)) {
   case 0:
     lua_gc(L, LUA_GCCOLLECT, 0);
@@ -242,7 +231,7 @@ void lc_sandbox_open(lua_State *L, struct lc_script *script) {
   open_library(L, LUA_OSLIBNAME, luaopen_os);
   open_library(L, LUA_IOLIBNAME, luaopen_io);
   open_jit(L, script->jit);
-  hide_file_metatable(L);
+  lc_guard_open(L);
   keep_only(L, LUA_OSLIBNAME, os_kept);
   keep_only(L, LUA_IOLIBNAME, io_kept);
   remove_from(L, LUA_STRLIBNAME, string_gone);

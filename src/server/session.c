@@ -35,7 +35,8 @@ void lc_session_abort(struct lc_session *session) {
 
 /*
  * Keeps the worker's account of what this connection holds back. What on_drain won't tell of (it is small and not
- * blocked) leaves at the end of this turn and isn't worth counting. Without room in the budget the account stays behind.
+ * blocked) leaves at the end of this turn and isn't worth counting. Without room in the budget the account stays
+ * behind.
  */
 static void account_output(struct lc_session *session) {
   struct lc_worker *worker = session->server->worker;
@@ -61,13 +62,17 @@ static void pull_frames(struct lc_session *session) {
   struct lc_outq *out = lc_conn_out(session->conn);
   if (session->closing)
     return;
-  if (!lc_conn_blocked(session->conn) && lc_h2_pull(session->h2, out, output_limit(session->server->worker)) != 0) {
+  size_t limit = output_limit(session->server->worker);
+  if (!lc_conn_blocked(session->conn) && lc_h2_pull(session->h2, out, limit) != 0) {
     lc_session_abort(session);
     return;
   }
   account_output(session);
-  bool drain_comes = lc_conn_blocked(session->conn) || out->bytes >= DRAIN_BYTES;
-  if (!drain_comes && !lc_h2_alive(session->h2))
+  if (lc_conn_blocked(session->conn) || out->bytes >= DRAIN_BYTES)
+    return; /* on_drain comes */
+  if (out->bytes >= limit)
+    lc_conn_flush_later(session->conn); /* so that it comes */
+  else if (!lc_h2_alive(session->h2))
     close_session(session);
 }
 

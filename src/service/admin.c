@@ -72,9 +72,10 @@ static void stats(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
   struct lc_groups *groups = services->config.groups;
   struct lc_msg_stats_request request;
   struct lc_err err;
+  struct lc_group *group;
   int rc = lc_msg_stats_request_decode(lc_rpc_arena(call), message, &request, &err);
-  if (rc == LC_OK && request.group.len > 0 && !lc_groups_find(groups, request.group))
-    rc = lc_err_set(&err, LC_ENOTFOUND, "unknown group");
+  if (rc == LC_OK && request.group.len > 0)
+    rc = lc_groups_resolve(groups, request.group, &group, &err);
   if (rc != LC_OK) {
     lc_reply_code(call, rc, err.msg);
     return;
@@ -157,11 +158,12 @@ static void owner(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
   const struct lc_peers *peers = services->config.peers;
   struct lc_msg_owner_request request;
   struct lc_err err;
+  struct lc_group *group;
   int rc = lc_msg_owner_request_decode(lc_rpc_arena(call), message, &request, &err);
-  if (rc == LC_OK && request.group.len > 0 && !lc_groups_find(services->config.groups, request.group))
-    rc = lc_err_set(&err, LC_ENOTFOUND, "unknown group");
-  else if (rc == LC_OK && (request.group.len == 0 || request.key.len == 0))
-    rc = lc_err_set(&err, LC_EINVAL, "empty group or key");
+  if (rc == LC_OK)
+    rc = lc_groups_resolve(services->config.groups, request.group, &group, &err);
+  if (rc == LC_OK && request.key.len == 0)
+    rc = lc_err_set(&err, LC_EINVAL, "the key is empty");
   if (rc != LC_OK) {
     lc_reply_code(call, rc, err.msg);
     return;

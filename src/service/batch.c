@@ -202,14 +202,12 @@ static void batch_get(struct lc_rpc_call *call, void *ctx, struct lc_slice messa
   struct lc_services *services = ctx;
   struct lc_msg_batch_get_request request;
   struct lc_err err;
+  struct lc_group *group;
   int rc = lc_msg_batch_get_request_decode(lc_rpc_arena(call), message, &request, &err);
+  if (rc == LC_OK)
+    rc = lc_groups_resolve(services->config.groups, request.group, &group, &err);
   if (rc != LC_OK) {
     lc_reply_code(call, rc, err.msg);
-    return;
-  }
-  if (!lc_groups_find(services->config.groups, request.group)) {
-    lc_reply_code(call, request.group.len ? LC_ENOTFOUND : LC_EINVAL,
-                  request.group.len ? "unknown group" : "empty group");
     return;
   }
   rc = create_batch(services, call, &request);

@@ -87,6 +87,8 @@ void lc_h2_stream_drop(struct lc_h2 *h2, struct lc_h2_stream *stream) {
   h2->stream_count--;
   if (h2->last == stream)
     h2->last = NULL;
+  if (h2->heading == stream)
+    h2->heading = NULL;
   h2->early_count -= stream->early;
   h2->conn_owed += stream->conn_owed;
   lc_mempool_free(h2->pool, stream->kept);

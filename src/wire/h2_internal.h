@@ -45,8 +45,9 @@ struct lc_h2 {
   struct lc_mempool *pool;
   const struct lc_h2_handler *handler;
   void *arg;
-  struct lc_list streams;    /* oldest first, so by rising id */
-  struct lc_h2_stream *last; /* found or added last, if it's still there */
+  struct lc_list streams;       /* oldest first, so by rising id */
+  struct lc_h2_stream *last;    /* found or added last, if it's still there */
+  struct lc_h2_stream *heading; /* whose HEADERS are being received; NULL: nobody wants them */
   size_t stream_count;
   size_t early_count;  /* streams with `early` */
   int32_t closing_id;  /* the stream whose on_close runs: it can't be found any more */

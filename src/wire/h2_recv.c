@@ -14,9 +14,12 @@ static int refuse(struct lc_h2 *h2, int32_t id, uint32_t error_code) {
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
   struct lc_h2 *h2 = arg;
   int32_t id = frame->hd.stream_id;
-  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+    h2->heading = lc_h2_find(h2, id);
     return 0;
+  }
   struct lc_h2_stream *stream = lc_h2_stream_add(h2, NULL, id);
+  h2->heading = stream;
   if (!stream)
     return refuse(h2, id, NGHTTP2_REFUSED_STREAM);
   stream->object = h2->handler->on_begin(h2->arg, id);
@@ -28,11 +31,12 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
   return 0;
 }
 
+/* Called for every field of every request. The owner's "no" becomes RST_STREAM(INTERNAL_ERROR). */
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
                      const uint8_t *value, size_t value_len, uint8_t flags, void *arg) {
-  (void)session, (void)flags;
+  (void)session, (void)frame, (void)flags;
   struct lc_h2 *h2 = arg;
-  struct lc_h2_stream *stream = lc_h2_find(h2, frame->hd.stream_id);
+  struct lc_h2_stream *stream = h2->heading;
   if (!stream || stream->reset)
     return 0;
   stream->head_bytes += (uint32_t)(name_len + value_len + FIELD_OVERHEAD);
@@ -42,7 +46,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
   if (!h2->handler->on_header)
     return 0;
   int rc = h2->handler->on_header(h2->arg, stream->object, lc_slice_of(name, name_len), lc_slice_of(value, value_len));
-  return rc < 0 ? refuse(h2, stream->id, NGHTTP2_INTERNAL_ERROR) : 0;
+  return rc < 0 ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
 }
 
 static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len,

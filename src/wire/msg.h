@@ -76,8 +76,8 @@ struct lc_msg_batch_get_request {
 
 struct lc_msg_batch_result {
   struct lc_slice key, value;
-  int32_t code; /* a gRPC status */
-  struct lc_slice message;
+  int32_t code;            /* a gRPC status */
+  struct lc_slice message; /* encoded up to its first byte that isn't UTF-8 */
   int served_from;
   void *owner; /* for _frame: holds value's bytes; NULL: they are copied */
 };

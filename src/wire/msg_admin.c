@@ -3,15 +3,14 @@
 #include "wire/pbc.h"
 
 /* Numbers that the C structs and protobuf-c's have under the same name. */
+/* clang-format off */
 #define WORKER_NUMBERS(X) X(index) X(connections) X(requests) X(loads) X(buffer_bytes) X(lua_bytes)
 #define GROUP_NUMBERS(X)                                                                                               \
-  X(items)                                                                                                             \
-  X(bytes)                                                                                                             \
-  X(level2_items)                                                                                                      \
-  X(limit_bytes)                                                                                                       \
-  X(pool_used_bytes) X(flights) X(waiters) X(gets) X(hits) X(misses) X(loads) X(load_errors) X(not_found) X(coalesced) \
-      X(timeouts) X(sets) X(deletes) X(refused) X(evict_dropped) X(store_puts) X(store_deletes) X(store_refused)       \
-          X(demotions) X(evicted_size) X(evicted_expired) X(evicted_deleted) X(evicted_cleared)
+  X(items) X(bytes) X(level2_items) X(limit_bytes) X(pool_used_bytes) X(flights) X(waiters) X(gets) X(hits) X(misses)  \
+  X(loads) X(load_errors) X(not_found) X(coalesced) X(timeouts) X(sets) X(deletes) X(refused) X(evict_dropped)         \
+  X(store_puts) X(store_deletes) X(store_refused) X(demotions) X(evicted_size) X(evicted_expired) X(evicted_deleted)   \
+  X(evicted_cleared)
+/* clang-format on */
 #define COPY(member_) to->member_ = from->member_;
 
 int lc_msg_stats_request_decode(struct lc_arena *arena, struct lc_slice bytes, struct lc_msg_stats_request *out,

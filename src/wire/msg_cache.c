@@ -196,21 +196,33 @@ int lc_msg_batch_get_response_decode(struct lc_arena *arena, struct lc_slice byt
   return rc;
 }
 
-size_t lc_msg_batch_result_size(const struct lc_msg_batch_result *result) {
+/* A getter's message may hold any bytes. One that isn't UTF-8 would make clients refuse the whole batch: it is cut. */
+static struct lc_msg_batch_result clean(const struct lc_msg_batch_result *result) {
+  struct lc_msg_batch_result copy = *result;
+  copy.message.len = lc_pb_utf8_len(copy.message);
+  return copy;
+}
+
+static size_t clean_size(const struct lc_msg_batch_result *result) {
   size_t size = lc_pb_size(&lc_msg_batch_result, result);
   return 1 + lc_pb_varint_size(size) + size;
+}
+
+size_t lc_msg_batch_result_size(const struct lc_msg_batch_result *result) {
+  struct lc_msg_batch_result copy = clean(result);
+  return clean_size(&copy);
 }
 
 int lc_msg_batch_get_response_encode(const struct lc_msg_batch_get_response *msg, struct lc_buf *buf) {
   size_t before = buf->len;
   for (size_t i = 0; i < msg->result_count; i++) {
-    const struct lc_msg_batch_result *result = &msg->results[i];
-    if (lc_buf_reserve(buf, lc_msg_batch_result_size(result)) != 0) {
+    struct lc_msg_batch_result result = clean(&msg->results[i]);
+    if (lc_buf_reserve(buf, clean_size(&result)) != 0) {
       buf->len = before;
       return LC_ENOMEM;
     }
-    uint8_t *at = lc_pb_put_len(buf->data + buf->len, BATCH_RESULTS, lc_pb_size(&lc_msg_batch_result, result));
-    at = lc_pb_write(&lc_msg_batch_result, result, at);
+    uint8_t *at = lc_pb_put_len(buf->data + buf->len, BATCH_RESULTS, lc_pb_size(&lc_msg_batch_result, &result));
+    at = lc_pb_write(&lc_msg_batch_result, &result, at);
     buf->len = (size_t)(at - buf->data);
   }
   return 0;
@@ -311,11 +323,11 @@ int lc_msg_batch_get_response_frame(const struct lc_msg_batch_get_response *msg,
   if (prefix)
     lc_grpc_write_prefix(prefix, (uint32_t)total);
   for (size_t i = 0; rc == 0 && i < msg->result_count; i++) {
-    const struct lc_msg_batch_result *result = &msg->results[i];
-    size_t size = lc_pb_size(&lc_msg_batch_result, result);
+    struct lc_msg_batch_result result = clean(&msg->results[i]);
+    size_t size = lc_pb_size(&lc_msg_batch_result, &result);
     uint8_t *at;
-    struct holder holder = {result->owner, ops};
-    rc = queue_message(&lc_msg_batch_result, result, size, BATCH_RESULT_VALUE, 1 + lc_pb_varint_size(size), &holder, q,
+    struct holder holder = {result.owner, ops};
+    rc = queue_message(&lc_msg_batch_result, &result, size, BATCH_RESULT_VALUE, 1 + lc_pb_varint_size(size), &holder, q,
                        &at);
     if (rc == 0)
       lc_pb_put_len(at, BATCH_RESULTS, size);

@@ -77,7 +77,7 @@ int lc_pb_next_slow(struct lc_slice *in, struct lc_pb_field *field, struct lc_er
   }
 }
 
-bool lc_pb_is_utf8(struct lc_slice text) {
+size_t lc_pb_utf8_len(struct lc_slice text) {
   size_t at = 0;
   while (at < text.len) {
     uint64_t eight;
@@ -87,10 +87,10 @@ bool lc_pb_is_utf8(struct lc_slice text) {
     }
     size_t len = text.ptr[at] < 0x80 ? 1 : lc_utf8_char_len(text, at);
     if (len == 0)
-      return false;
+      return at;
     at += len;
   }
-  return true;
+  return at;
 }
 
 static bool is_len(enum lc_pb_kind kind) {

@@ -67,6 +67,11 @@ size_t lc_pb_varint_size(uint64_t value);
 uint8_t *lc_pb_put_varint(uint8_t *at, uint64_t value);
 uint8_t *lc_pb_put_len(uint8_t *at, uint32_t number, size_t len); /* the tag of a LEN field and its length */
 
-bool lc_pb_is_utf8(struct lc_slice text);
+/* How many bytes of it, from its start, are UTF-8. */
+size_t lc_pb_utf8_len(struct lc_slice text);
+
+static inline bool lc_pb_is_utf8(struct lc_slice text) {
+  return lc_pb_utf8_len(text) == text.len;
+}
 
 #endif

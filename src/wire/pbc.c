@@ -120,6 +120,8 @@ char *lc_pbc_str(struct lc_pbc_scratch *scratch, struct lc_slice text) {
   if (text.len)
     memcpy(copy, text.ptr, text.len);
   copy[text.len] = '\0';
+  for (size_t at = 0; (at += lc_pb_utf8_len(lc_slice_of(copy + at, text.len - at))) < text.len;)
+    copy[at] = '?';
   return copy;
 }
 

@@ -31,7 +31,8 @@ void lc_pbc_scratch_init(struct lc_pbc_scratch *scratch);
 /* Packs unless something failed, and frees the scratch. 0 or LC_ENOMEM. */
 int lc_pbc_scratch_pack(struct lc_pbc_scratch *scratch, const void *message, struct lc_buf *buf);
 
-char *lc_pbc_str(struct lc_pbc_scratch *scratch, struct lc_slice text); /* a copy with a NUL */
+char *lc_pbc_str(struct lc_pbc_scratch *scratch,
+                 struct lc_slice text); /* a copy with a NUL; what isn't UTF-8 becomes '?' */
 
 /* `count` structs of `size`, zeroed, and an array of pointers to them, which is returned; NULL if count is 0 or memory
  * is out. */

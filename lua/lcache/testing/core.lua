@@ -103,9 +103,10 @@ function M.size(value)
   return bytes and bytes % 1 == 0 and bytes or nil
 end
 
---- The text with all bytes percent-encoded but those that RFC 3986 leaves unreserved.
+--- The text with all bytes percent-encoded but those that RFC 3986 leaves unreserved; "." and ".." too.
 function M.escape(text)
   if type(text) ~= "string" then misuse("lcache.http.escape: the text must be a string, got %s", describe(text)) end
+  if text == "." or text == ".." then return (text:gsub("%.", "%%2E")) end
   return (text:gsub("[^%w%-._~]", function(byte) return string.format("%%%02X", byte:byte()) end))
 end
 

@@ -33,6 +33,9 @@ local function python()
   return folder .. "/bin/python3"
 end
 
+--- The interpreter with requirements.txt installed.
+M.python = python
+
 --- Starts one. Every method of it takes a node (anything with an `address`) or an address.
 function M.start()
   local self = setmetatable({ next_id = 1, answers = {} }, Driver)

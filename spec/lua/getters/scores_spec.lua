@@ -36,6 +36,11 @@ describe("getters.scores", function()
     assert.equal("{}", (t.run(getter, "a/b c")))
   end)
 
+  it("stays below /scores/ whatever the key", function()
+    t.http{ ["GET http://127.0.0.1:9000/scores/%2E%2E"] = { body = "{}" } }
+    assert.equal("{}", (t.run(getter, "..")))
+  end)
+
   it("finds nothing when the API answers 404", function()
     t.http{ ["GET http://127.0.0.1:9000/scores/7"] = { status = 404 } }
     local value, err = t.run(getter, "7")
