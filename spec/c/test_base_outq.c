@@ -208,43 +208,12 @@ static void a_failed_call_leaves_the_queues_as_they_were(void **state) {
   assert_in_range(failed, 4, 30);
 }
 
-static void lent_room_is_used_first_and_never_freed(void **state) {
-  struct fixture *f = *state;
-  _Alignas(16) uint8_t room[LC_OUTQ_ROOM + 16], out[400];
-  memset(room, 0xee, sizeof room);
-  struct lc_outq lent;
-  lc_outq_init(&lent, f->pool);
-  lc_outq_lend(&lent, room);
-  assert_int_equal(lc_outq_append(&lent, f->owner->bytes, 150), 0);
-  struct lc_slice run;
-  assert_int_equal(lc_outq_peek(&lent, &run, 1), 1);
-  assert_true(run.ptr > room && run.ptr + run.len <= room + LC_OUTQ_ROOM);
-  assert_int_equal(lc_outq_append(&lent, f->owner->bytes + 150, 250), 0); /* over its end */
-  for (size_t i = LC_OUTQ_ROOM; i < sizeof room; i++)
-    assert_int_equal(room[i], 0xee);
-  assert_int_equal(lc_outq_move(&f->q, &lent, 100), 0);
-  lc_outq_read(&lent, out, 300);
-  assert_memory_equal(out, f->owner->bytes + 100, 300);
-  assert_int_equal(lc_outq_append(&lent, f->owner->bytes, 10), 0); /* from the pool again */
-  lc_outq_fini(&lent);
-  lc_outq_read(&f->q, out, 100);
-  assert_memory_equal(out, f->owner->bytes, 100);
-
-  lc_outq_init(&lent, f->pool);
-  lc_outq_lend(&lent, room);
-  assert_int_equal(lc_outq_append_ref(&lent, lc_slice_of(f->owner->bytes, 1000), f->owner, &ops), 0);
-  lc_outq_truncate(&lent, 0);
-  assert_int_equal(f->owner->held, 0);
-  lc_outq_fini(&lent);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(copies_and_references_come_out_in_order, setup, teardown),
       cmocka_unit_test_setup_teardown(a_short_reference_is_copied_and_holds_nobody, setup, teardown),
       cmocka_unit_test_setup_teardown(moved_references_are_shared_not_copied, setup, teardown),
       cmocka_unit_test_setup_teardown(random_operations_agree_with_a_model, setup, teardown),
-      cmocka_unit_test_setup_teardown(lent_room_is_used_first_and_never_freed, setup, teardown),
       cmocka_unit_test_setup_teardown(a_failed_call_leaves_the_queues_as_they_were, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,8 @@ static int parse(struct line *line, const char *text) {
 
 static void expect_refused(const char *text, const char *message) {
   struct line line;
-  if (parse(&line, text) != LC_EINVAL) fail_msg("lcachectl %s: taken", text);
+  if (parse(&line, text) != LC_EINVAL)
+    fail_msg("lcachectl %s: taken", text);
   assert_string_equal(line.err.msg, message);
 }
 
@@ -61,7 +62,8 @@ static void every_command_is_known(void **state) {
   static const char *const lines[] = {"get g k", "set g k v", "delete g k", "batch g k", "batch g k l m",
                                       "stats",   "stats g",   "nodes",      "owner g k"};
   struct line line;
-  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) assert_int_equal(parse(&line, lines[i]), 0);
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+    assert_int_equal(parse(&line, lines[i]), 0);
 }
 
 static void options_may_stand_anywhere(void **state) {
@@ -117,8 +119,10 @@ static void help_and_version_are_texts(void **state) {
   for (size_t i = 0; i < lc_ctl_command_count; i++) {
     char usage[64];
     snprintf(usage, sizeof usage, "  %s ", lc_ctl_commands[i].usage);
-    if (!strstr(line.options.text, usage)) fail_msg("--help does not name %s", lc_ctl_commands[i].usage);
-    if (!strstr(line.options.text, lc_ctl_commands[i].about)) fail_msg("--help: %s", lc_ctl_commands[i].about);
+    if (!strstr(line.options.text, usage))
+      fail_msg("--help does not name %s", lc_ctl_commands[i].usage);
+    if (!strstr(line.options.text, lc_ctl_commands[i].about))
+      fail_msg("--help: %s", lc_ctl_commands[i].about);
   }
   assert_int_equal(parse(&line, "-h"), 0);
   assert_non_null(line.options.text);
@@ -162,7 +166,8 @@ static void a_batch_takes_ten_thousand_keys(void **state) {
   char **argv = malloc((size_t)argc * sizeof *argv);
   char program[] = "lcachectl", command[] = "batch", word[] = "g";
   for (int excess = 0; excess < 2; excess++) {
-    for (int i = 0; i < argc; i++) argv[i] = word;
+    for (int i = 0; i < argc; i++)
+      argv[i] = word;
     argv[0] = program;
     argv[1] = command;
     int rc = lc_ctl_parse(argc - 1 + excess, argv, NULL, &options, &err);

@@ -23,7 +23,8 @@ struct printed {
 static void printed_init(struct printed *printed, const char *command, bool json) {
   memset(printed, 0, sizeof *printed);
   for (size_t i = 0; i < lc_ctl_command_count; i++) {
-    if (strcmp(lc_ctl_commands[i].name, command) == 0) printed->options.command = &lc_ctl_commands[i];
+    if (strcmp(lc_ctl_commands[i].name, command) == 0)
+      printed->options.command = &lc_ctl_commands[i];
   }
   assert_non_null(printed->options.command);
   printed->options.json = json;
@@ -182,10 +183,9 @@ static void a_batch_as_json_has_each_result(void **state) {
 
 static void a_batch_ends_with_its_worst_result(void **state) {
   (void)state;
-  struct lc_msg_batch_result results[] = {ok_result(lc_slice_str("a"), lc_slice_str("1")),
-                                          failed_result("b", LC_GRPC_NOT_FOUND, "not found"),
-                                          failed_result("c", LC_GRPC_INTERNAL, "getter failed"),
-                                          failed_result("d", LC_GRPC_NOT_FOUND, "not found")};
+  struct lc_msg_batch_result results[] = {
+      ok_result(lc_slice_str("a"), lc_slice_str("1")), failed_result("b", LC_GRPC_NOT_FOUND, "not found"),
+      failed_result("c", LC_GRPC_INTERNAL, "getter failed"), failed_result("d", LC_GRPC_NOT_FOUND, "not found")};
   static const int expected[] = {LC_CTL_OK, LC_CTL_OK, LC_CTL_NOT_FOUND, LC_CTL_FAILED, LC_CTL_FAILED};
   for (size_t count = 0; count <= 4; count++) {
     const struct lc_msg_batch_get_response response = {.results = results, .result_count = count};
@@ -198,8 +198,7 @@ static void a_batch_ends_with_its_worst_result(void **state) {
 static struct lc_buf stats_reply(void) {
   struct lc_buf buf;
   struct lc_msg_worker_stats workers[] = {
-      {.index = 0, .connections = 1, .requests = 20, .loads = 3, .buffer_bytes = 4, .lua_bytes = 50000},
-      {.index = 1}};
+      {.index = 0, .connections = 1, .requests = 20, .loads = 3, .buffer_bytes = 4, .lua_bytes = 50000}, {.index = 1}};
   struct lc_msg_group_stats groups[] = {{.name = lc_slice_str("scores"), .items = 7, .gets = 8, .hits = 6, .misses = 2},
                                         {.name = lc_slice_str("other")}};
   const struct lc_msg_stats_response response = {.node = lc_slice_str("127.0.0.1:8001"),
@@ -243,10 +242,11 @@ static void stats_as_json_have_every_counter(void **state) {
   printed_init(&printed, "stats", true);
   lc_buf_append(&printed.answer.reply, reply.data, reply.len);
   print(&printed);
-  const char *head = "{\"node\":\"127.0.0.1:8001\",\"version\":\"1.2.3\",\"uptime_ms\":61500,\"memory_used_bytes\":1000,"
-                     "\"memory_limit_bytes\":2000,\"workers\":[{\"index\":0,\"connections\":1,\"requests\":20,\"loads\":3,"
-                     "\"buffer_bytes\":4,\"lua_bytes\":50000},{\"index\":1,\"connections\":0,\"requests\":0,\"loads\":0,"
-                     "\"buffer_bytes\":0,\"lua_bytes\":0}],\"groups\":[{\"name\":\"scores\",\"items\":7,\"bytes\":0,";
+  const char *head =
+      "{\"node\":\"127.0.0.1:8001\",\"version\":\"1.2.3\",\"uptime_ms\":61500,\"memory_used_bytes\":1000,"
+      "\"memory_limit_bytes\":2000,\"workers\":[{\"index\":0,\"connections\":1,\"requests\":20,\"loads\":3,"
+      "\"buffer_bytes\":4,\"lua_bytes\":50000},{\"index\":1,\"connections\":0,\"requests\":0,\"loads\":0,"
+      "\"buffer_bytes\":0,\"lua_bytes\":0}],\"groups\":[{\"name\":\"scores\",\"items\":7,\"bytes\":0,";
   assert_ptr_equal(strstr(printed.out, head), printed.out);
   assert_non_null(strstr(printed.out, "\"gets\":8,\"hits\":6,\"misses\":2,"));
   assert_non_null(strstr(printed.out, "},{\"name\":\"other\","));
@@ -293,7 +293,8 @@ static void the_owner_is_an_address(void **state) {
 
 /* ---- errors ---- */
 
-static void expect_error(bool json, int status, const char *message, int exit_code, const char *out, const char *errors) {
+static void expect_error(bool json, int status, const char *message, int exit_code, const char *out,
+                         const char *errors) {
   struct printed printed;
   printed_init(&printed, "get", json);
   printed.answer.status = status;

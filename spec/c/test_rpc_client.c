@@ -89,7 +89,8 @@ static void megabytes_come_whole(void **state) {
   expect_status(&answer, LC_GRPC_OK, "");
   assert_int_equal(answer.reply.len, 20000000);
   for (size_t i = 0; i < answer.reply.len; i++) {
-    if (answer.reply.data[i] != big_byte(i)) fail_msg("byte %zu differs", i);
+    if (answer.reply.data[i] != big_byte(i))
+      fail_msg("byte %zu differs", i);
   }
   answer_fini(&answer);
 }
@@ -99,7 +100,8 @@ static void a_large_request_goes_whole(void **state) {
   struct answer answer;
   size_t len = (1 << 20) - 1;
   uint8_t *bytes = malloc(len);
-  for (size_t i = 0; i < len; i++) bytes[i] = big_byte(i);
+  for (size_t i = 0; i < len; i++)
+    bytes[i] = big_byte(i);
   ask(&answer, &both->peer, "/t.T/Echo", lc_slice_of(bytes, len));
   expect_status(&answer, LC_GRPC_OK, "");
   assert_int_equal(answer.reply.len, len);
@@ -152,7 +154,8 @@ static void open_and_start_many(void *arg) {
   struct many *many = arg;
   struct peer *peer = many->peer;
   peer->rc = lc_rpc_client_create(&peer->config, &peer->client, &peer->err);
-  for (unsigned i = 0; i < CALLS; i++) answer_start_here(&many->answers[i]);
+  for (unsigned i = 0; i < CALLS; i++)
+    answer_start_here(&many->answers[i]);
 }
 
 static void hundreds_of_calls_share_the_connection_and_need_not_wait_for_it(void **state) {
@@ -445,7 +448,8 @@ static void a_stopping_server_finishes_what_it_has_and_gets_nothing_new(void **s
     answer_init(&late, &both->peer, "/t.T/Hang", lc_slice_str("x"));
     answer_start(&late);
     assert_true(lc_clock_ms() < until);
-    if (late.rc == 0) on_worker(both->peer.worker, cancel_here, &late);
+    if (late.rc == 0)
+      on_worker(both->peer.worker, cancel_here, &late);
   } while (late.rc == 0);
   assert_int_equal(late.rc, LC_EUNAVAILABLE);
   assert_int_equal(answer.done, 0);
@@ -515,7 +519,8 @@ static void fail_nth(void *arg) {
   lc_alloc_fail_at(failing->n);
   struct lc_err err;
   failing->peer->rc = lc_rpc_client_create(&failing->peer->config, &failing->peer->client, &err);
-  if (failing->peer->rc == 0) answer_start_here(failing->answer);
+  if (failing->peer->rc == 0)
+    answer_start_here(failing->answer);
 }
 
 static void fail_no_more(void *arg) {
@@ -549,9 +554,11 @@ static bool call_with_failure(struct both *both, size_t n) {
 }
 
 static void every_allocation_may_fail_once(void **state) {
-  if (!lc_alloc_faults_built()) skip();
+  if (!lc_alloc_faults_built())
+    skip();
   size_t n = 1;
-  while (call_with_failure(*state, n)) n++;
+  while (call_with_failure(*state, n))
+    n++;
   assert_true(n > 20);
 }
 

@@ -14,7 +14,8 @@ static int setup_with(void **state, void (*change)(struct net *net)) {
   struct both *both = malloc(sizeof *both);
   seen_init(&both->seen);
   net_init(&both->net, both->seen.table);
-  if (change) change(&both->net);
+  if (change)
+    change(&both->net);
   net_start(&both->net);
   both->raw = raw_connect(both->net.port);
   *state = both;
@@ -46,9 +47,9 @@ static void expect_echo(struct raw *raw) {
 
 static struct raw_stream *open_with(struct raw *raw, const char *method, const char *type, const char *name,
                                     const char *value) {
-  const struct lc_h2_field fields[] = {
-      FIELD(":method", method),     FIELD(":scheme", "http"),    FIELD(":path", "/t.T/Echo"),
-      FIELD(":authority", "there"), FIELD("content-type", type), FIELD(name, value)};
+  const struct lc_h2_field fields[] = {FIELD(":method", method),    FIELD(":scheme", "http"),
+                                       FIELD(":path", "/t.T/Echo"), FIELD(":authority", "there"),
+                                       FIELD("content-type", type), FIELD(name, value)};
   return raw_open_fields(raw, fields, sizeof fields / sizeof *fields);
 }
 
@@ -135,10 +136,12 @@ static void a_message_may_come_byte_by_byte(void **state) {
   struct raw_stream *stream = raw_open(both->raw, "/t.T/Echo");
   uint8_t bytes[LC_GRPC_PREFIX + 300];
   lc_grpc_write_prefix(bytes, 300);
-  for (size_t i = 0; i < 300; i++) bytes[LC_GRPC_PREFIX + i] = big_byte(i);
+  for (size_t i = 0; i < 300; i++)
+    bytes[LC_GRPC_PREFIX + i] = big_byte(i);
   for (size_t i = 0; i < sizeof bytes; i++) {
     raw_write(stream, &bytes[i], 1);
-    if (i % 100 == 0) raw_turn(both->raw, 0);
+    if (i % 100 == 0)
+      raw_turn(both->raw, 0);
   }
   raw_end(stream);
   raw_until_closed(both->raw, stream);
@@ -268,7 +271,8 @@ static void a_reset_cancels_the_handler_once(void **state) {
 
 static void a_lost_connection_cancels_its_calls(void **state) {
   struct both *both = *state;
-  for (int i = 0; i < 10; i++) raw_message(raw_open(both->raw, "/t.T/Hang"), "x");
+  for (int i = 0; i < 10; i++)
+    raw_message(raw_open(both->raw, "/t.T/Hang"), "x");
   gate_wait(&both->seen.messages, 10);
   close(both->raw->fd);
   both->raw->fd = -1;
@@ -336,7 +340,8 @@ static void a_streaming_method_takes_and_gives_many_messages(void **state) {
   struct both *both = *state;
   struct raw_stream *stream = raw_open(both->raw, "/t.T/Stream");
   raw_message(stream, "one");
-  while (stream->data.len < LC_GRPC_PREFIX + 3) assert_true(raw_turn(both->raw, PATIENCE_S * 1000));
+  while (stream->data.len < LC_GRPC_PREFIX + 3)
+    assert_true(raw_turn(both->raw, PATIENCE_S * 1000));
   assert_int_equal(lc_grpc_frame(&stream->body, lc_slice_str("two")), 0); /* two in one frame */
   raw_message(stream, "three");
   raw_end(stream);
@@ -362,7 +367,8 @@ static void a_broken_message_ends_a_stream_after_its_head(void **state) {
   struct both *both = *state;
   struct raw_stream *stream = raw_open(both->raw, "/t.T/Stream");
   raw_message(stream, "one");
-  while (stream->data.len < LC_GRPC_PREFIX + 3) assert_true(raw_turn(both->raw, PATIENCE_S * 1000));
+  while (stream->data.len < LC_GRPC_PREFIX + 3)
+    assert_true(raw_turn(both->raw, PATIENCE_S * 1000));
   raw_write(stream, "\1\0\0\0\1x", 6);
   raw_until_closed(both->raw, stream);
   expect_trailer(stream, "13", "malformed gRPC frame");
@@ -378,7 +384,8 @@ static void a_client_that_sends_and_never_reads_is_reset(void **state) {
   memset(text, 'x', 100000);
   text[100000] = '\0';
   for (int i = 0; i < 30 && !stream->closed; i++) {
-    if (!stream->closed) raw_message(stream, text);
+    if (!stream->closed)
+      raw_message(stream, text);
     raw->streams[0].data.len = 0;
     raw_turn(raw, 5);
   }
@@ -435,12 +442,15 @@ static void requests_in_pieces_are_bounded_by_the_buffer_budget(void **state) {
   for (int i = 0; i < 8; i++) {
     streams[i] = raw_open(both->raw, "/t.T/Echo");
     raw_write(streams[i], prefix, sizeof prefix);
-    if (!streams[i]->closed) raw_write(streams[i], bytes, 900000);
-    while (!streams[i]->closed && streams[i]->body.bytes > 0) assert_true(raw_turn(both->raw, PATIENCE_S * 1000));
+    if (!streams[i]->closed)
+      raw_write(streams[i], bytes, 900000);
+    while (!streams[i]->closed && streams[i]->body.bytes > 0)
+      assert_true(raw_turn(both->raw, PATIENCE_S * 1000));
   }
   expect_echo(both->raw);
   for (int i = 0; i < 8; i++) {
-    if (!streams[i]->closed) continue;
+    if (!streams[i]->closed)
+      continue;
     expect_trailer(streams[i], "8", "out of memory for requests");
     refused++;
   }
@@ -480,8 +490,10 @@ static bool serve_with_failure(size_t n) {
     text[i == 1 ? 30 : 30000] = '\0';
     raw_message(stream, text);
     raw_end(stream);
-    while (!stream->closed && !raw->eof) assert_true(raw_turn(raw, PATIENCE_S * 1000));
-    if (strcmp(stream->grpc_status, "0") == 0) assert_int_equal(stream->data.len, 30000 + LC_GRPC_PREFIX);
+    while (!stream->closed && !raw->eof)
+      assert_true(raw_turn(raw, PATIENCE_S * 1000));
+    if (strcmp(stream->grpc_status, "0") == 0)
+      assert_int_equal(stream->data.len, 30000 + LC_GRPC_PREFIX);
     free(text);
   }
   on_worker(net.workers[0].worker, fail_no_more, &failing);
@@ -496,9 +508,11 @@ static bool serve_with_failure(size_t n) {
 
 static void every_allocation_may_fail_once(void **state) {
   (void)state;
-  if (!lc_alloc_faults_built()) skip();
+  if (!lc_alloc_faults_built())
+    skip();
   size_t n = 1;
-  while (serve_with_failure(n)) n++;
+  while (serve_with_failure(n))
+    n++;
   assert_true(n > 20);
 }
 

@@ -32,7 +32,8 @@ static void server_stop(void *arg) {
   struct net_worker *at = arg;
   lc_server_destroy(at->server);
   lc_rpc_server_destroy(at->rpc);
-  if (at->net->on_stop) at->net->on_stop(at);
+  if (at->net->on_stop)
+    at->net->on_stop(at);
 }
 
 struct arrival {
@@ -51,7 +52,8 @@ static void *accept_all(void *arg) {
   struct net *net = arg;
   for (unsigned next = 0;; next = (next + 1) % net->count) {
     int fd = accept4(net->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) return NULL;
+    if (fd < 0)
+      return NULL;
     struct arrival *arrival = malloc(sizeof *arrival);
     *arrival = (struct arrival){.task.run = run_arrival, .server = net->workers[next].server, .fd = fd};
     lc_worker_post(net->workers[next].worker, &arrival->task);
@@ -97,7 +99,8 @@ static void drain_here(void *arg) {
 
 static void abort_here(void *arg) {
   struct net_worker *at = arg;
-  if (at->drained.count == 0) lc_server_drain(at->server, drained, at);
+  if (at->drained.count == 0)
+    lc_server_drain(at->server, drained, at);
   lc_server_abort(at->server);
 }
 
@@ -176,9 +179,11 @@ void net_until(struct net *net, unsigned worker, bool (*ok)(void *arg), void *ar
   struct condition condition = {.ok = ok, .arg = arg};
   uint64_t until = lc_clock_ms() + PATIENCE_S * 1000u;
   while (!condition.met) {
-    if (lc_clock_ms() > until) fail_msg("waited %d s for a condition", PATIENCE_S);
+    if (lc_clock_ms() > until)
+      fail_msg("waited %d s for a condition", PATIENCE_S);
     on_worker(net->workers[worker].worker, check_condition, &condition);
-    if (!condition.met) poll(NULL, 0, 1);
+    if (!condition.met)
+      poll(NULL, 0, 1);
   }
 }
 
@@ -217,7 +222,8 @@ static void big(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
   lc_grpc_write_prefix(prefix, (uint32_t)len);
   assert_int_equal(lc_outq_append(lc_rpc_out(call), prefix, sizeof prefix), 0);
   uint8_t *bytes = lc_outq_reserve(lc_rpc_out(call), len);
-  for (size_t i = 0; i < len; i++) bytes[i] = big_byte(i);
+  for (size_t i = 0; i < len; i++)
+    bytes[i] = big_byte(i);
   lc_rpc_finish(call, LC_GRPC_OK, NULL);
 }
 
@@ -255,7 +261,8 @@ static void no_message(struct lc_rpc_call *call, void *ctx, struct lc_slice mess
 
 static void two_messages(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
   saw(ctx, message);
-  for (int i = 0; i < 2; i++) assert_int_equal(lc_grpc_frame(lc_rpc_out(call), message), 0);
+  for (int i = 0; i < 2; i++)
+    assert_int_equal(lc_grpc_frame(lc_rpc_out(call), message), 0);
   lc_rpc_finish(call, LC_GRPC_OK, NULL);
 }
 
@@ -367,9 +374,11 @@ static void on_done(void *arg, const struct lc_rpc_result *result) {
   answer->call = NULL;
   snprintf(answer->message, sizeof answer->message, "%s", result->message);
   uint8_t *copy = malloc(result->reply.len + 1); /* not by lc_malloc: it may be failing */
-  if (result->reply.len > 0) memcpy(copy, result->reply.ptr, result->reply.len);
+  if (result->reply.len > 0)
+    memcpy(copy, result->reply.ptr, result->reply.len);
   answer->reply = (struct lc_buf){.data = copy, .len = result->reply.len};
-  if (answer->on_done) answer->on_done(answer);
+  if (answer->on_done)
+    answer->on_done(answer);
   gate_raise(&answer->over);
 }
 
@@ -426,9 +435,12 @@ static void *raw_begin(void *arg, int32_t id) {
 static int raw_header(void *arg, void *object, struct lc_slice name, struct lc_slice value) {
   (void)arg;
   struct raw_stream *stream = object;
-  if (lc_slice_eq(name, lc_slice_str(":status"))) copy_text(stream->http_status, sizeof stream->http_status, value);
-  if (lc_slice_eq(name, lc_slice_str("grpc-status"))) copy_text(stream->grpc_status, sizeof stream->grpc_status, value);
-  if (lc_slice_eq(name, lc_slice_str("grpc-message"))) copy_text(stream->message, sizeof stream->message, value);
+  if (lc_slice_eq(name, lc_slice_str(":status")))
+    copy_text(stream->http_status, sizeof stream->http_status, value);
+  if (lc_slice_eq(name, lc_slice_str("grpc-status")))
+    copy_text(stream->grpc_status, sizeof stream->grpc_status, value);
+  if (lc_slice_eq(name, lc_slice_str("grpc-message")))
+    copy_text(stream->message, sizeof stream->message, value);
   return 0;
 }
 
@@ -484,8 +496,10 @@ struct raw *raw_connect_windows(uint16_t port, uint32_t stream_window, uint32_t 
   config.pool = raw->pool;
   config.handler = &RAW_HANDLER;
   config.arg = raw;
-  if (stream_window) config.stream_window = stream_window;
-  if (conn_window) config.conn_window = conn_window;
+  if (stream_window)
+    config.stream_window = stream_window;
+  if (conn_window)
+    config.conn_window = conn_window;
   assert_int_equal(lc_h2_create(&config, &raw->h2), 0);
   return raw;
 }
@@ -495,7 +509,8 @@ struct raw *raw_connect(uint16_t port) {
 }
 
 void raw_close(struct raw *raw) {
-  if (raw->fd >= 0) close(raw->fd);
+  if (raw->fd >= 0)
+    close(raw->fd);
   lc_h2_destroy(raw->h2);
   for (unsigned i = 0; i < raw->count; i++) {
     lc_outq_fini(&raw->streams[i].body);
@@ -512,7 +527,8 @@ void raw_send(struct raw *raw) {
   size_t len = out.bytes;
   uint8_t *bytes = malloc(len + 1);
   lc_outq_read(&out, bytes, len);
-  if (!send_all(raw->fd, bytes, len)) raw->eof = true;
+  if (!send_all(raw->fd, bytes, len))
+    raw->eof = true;
   free(bytes);
   lc_outq_fini(&out);
 }
@@ -521,7 +537,8 @@ bool raw_turn(struct raw *raw, int timeout_ms) {
   uint8_t bytes[65536];
   struct pollfd wait = {.fd = raw->fd, .events = POLLIN};
   raw_send(raw);
-  if (poll(&wait, 1, timeout_ms) != 1) return false;
+  if (poll(&wait, 1, timeout_ms) != 1)
+    return false;
   ssize_t n = recv(raw->fd, bytes, sizeof bytes, 0);
   if (n <= 0) {
     raw->eof = true;
@@ -534,13 +551,15 @@ bool raw_turn(struct raw *raw, int timeout_ms) {
 
 void raw_until_closed(struct raw *raw, struct raw_stream *stream) {
   while (!stream->closed) {
-    if (raw->eof || !raw_turn(raw, PATIENCE_S * 1000)) fail_msg("the stream was not ended");
+    if (raw->eof || !raw_turn(raw, PATIENCE_S * 1000))
+      fail_msg("the stream was not ended");
   }
 }
 
 void raw_until_eof(struct raw *raw) {
   while (!raw->eof) {
-    if (!raw_turn(raw, PATIENCE_S * 1000)) fail_msg("the connection was not ended");
+    if (!raw_turn(raw, PATIENCE_S * 1000))
+      fail_msg("the connection was not ended");
   }
 }
 
@@ -555,9 +574,9 @@ struct raw_stream *raw_open_fields(struct raw *raw, const struct lc_h2_field *fi
 }
 
 struct raw_stream *raw_open(struct raw *raw, const char *path) {
-  const struct lc_h2_field fields[] = {
-      FIELD(":method", "POST"),     FIELD(":scheme", "http"), FIELD(":path", path),
-      FIELD(":authority", "there"), FIELD("te", "trailers"),  FIELD("content-type", "application/grpc")};
+  const struct lc_h2_field fields[] = {FIELD(":method", "POST"), FIELD(":scheme", "http"),
+                                       FIELD(":path", path),     FIELD(":authority", "there"),
+                                       FIELD("te", "trailers"),  FIELD("content-type", "application/grpc")};
   return raw_open_fields(raw, fields, sizeof fields / sizeof *fields);
 }
 

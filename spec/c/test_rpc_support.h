@@ -2,8 +2,8 @@
 #define LC_TEST_RPC_SUPPORT_H
 
 /*
- * What the tests of server/, rpc/ and service/ share: a gRPC server on workers of its own behind a real socket, a client
- * on another worker, and a raw HTTP/2 client on the test's thread that does what well-behaved clients don't.
+ * What the tests of server/, rpc/ and service/ share: a gRPC server on workers of its own behind a real socket, a
+ * client on another worker, and a raw HTTP/2 client on the test's thread that does what well-behaved clients don't.
  */
 #include "test_loop_support.h"
 
@@ -31,9 +31,9 @@ struct net_worker {
 struct net {
   unsigned count; /* of workers */
   size_t max_message;
-  size_t buffer_bytes;                 /* of each worker */
-  struct lc_server_config config;      /* as changed by the test before net_start */
-  const struct lc_rpc_table *table;    /* borrowed */
+  size_t buffer_bytes;                  /* of each worker */
+  struct lc_server_config config;       /* as changed by the test before net_start */
+  const struct lc_rpc_table *table;     /* borrowed */
   void (*on_stop)(struct net_worker *); /* on each worker, last; may be NULL */
   struct net_worker workers[WORKERS_MAX];
   int listener;
@@ -58,9 +58,9 @@ void net_until(struct net *net, unsigned worker, bool (*ok)(void *arg), void *ar
 /* What the test methods saw. Only touched on the server's workers, but for the gates. */
 struct seen {
   struct gate messages, cancels, half_closes;
-  atomic_size_t bytes;       /* of messages */
-  struct lc_rpc_call *held;  /* of the last call of Held */
-  bool over_when_cancelled;  /* lc_rpc_over inside on_cancel */
+  atomic_size_t bytes;      /* of messages */
+  struct lc_rpc_call *held; /* of the last call of Held */
+  bool over_when_cancelled; /* lc_rpc_over inside on_cancel */
   struct lc_rpc_table *table;
 };
 
@@ -71,7 +71,8 @@ struct seen {
  */
 void seen_init(struct seen *seen);
 void seen_fini(struct seen *seen);
-void finish_held(void *seen); /* on the server's worker: answers the last call of Held with "finished", lets go of it */
+void finish_held(void *arg); /* on the server's worker: answers the last call of Held (arg: the seen) with "finished",
+                                lets go of it */
 uint8_t big_byte(size_t at); /* of a reply of Big */
 
 /* ---- a client on a worker of its own ---- */
@@ -108,7 +109,7 @@ void peer_close(struct peer *peer);                /* destroys the client; the w
 void peer_stop(struct peer *peer);
 
 void answer_init(struct answer *answer, struct peer *peer, const char *path, struct lc_slice message);
-void answer_start(struct answer *answer);     /* from the test's thread */
+void answer_start(struct answer *answer);      /* from the test's thread */
 void answer_start_here(struct answer *answer); /* on the peer's worker */
 void answer_wait(struct answer *answer);
 void answer_fini(struct answer *answer);

@@ -13,7 +13,8 @@ static int setup_with(void **state, void (*change)(struct net *net)) {
   struct both *both = malloc(sizeof *both);
   seen_init(&both->seen);
   net_init(&both->net, both->seen.table);
-  if (change) change(&both->net);
+  if (change)
+    change(&both->net);
   net_start(&both->net);
   *state = both;
   return 0;
@@ -211,7 +212,8 @@ static void a_peer_that_answers_no_ping_is_cut(void **state) {
   expect_echo(dead);
   expect_echo(idle);
   uint64_t until = lc_clock_ms() + 400;
-  while (lc_clock_ms() < until) raw_turn(idle, 5); /* answers pings, does nothing else */
+  while (lc_clock_ms() < until)
+    raw_turn(idle, 5); /* answers pings, does nothing else */
   gate_wait(&both->net.ended, 1);
   assert_int_equal(net_connections(&both->net, 0), 1);
   expect_echo(idle);
@@ -229,9 +231,11 @@ static void draining_lets_a_call_end_between_two_goaways(void **state) {
   raw_end(stream);
   gate_wait(&both->seen.messages, 1);
   net_drain(&both->net, 0);
-  while (raw->goaways == 0) assert_true(raw_turn(raw, PATIENCE_S * 1000));
+  while (raw->goaways == 0)
+    assert_true(raw_turn(raw, PATIENCE_S * 1000));
   assert_int_equal(raw->last_id, INT32_MAX);
-  while (raw->goaways < 2) assert_true(raw_turn(raw, PATIENCE_S * 1000)); /* its PING is answered by then */
+  while (raw->goaways < 2)
+    assert_true(raw_turn(raw, PATIENCE_S * 1000)); /* its PING is answered by then */
   assert_int_equal(raw->last_id, stream->id);
   assert_int_equal(raw->goaway_code, LC_H2_NO_ERROR);
   assert_false(stream->closed);

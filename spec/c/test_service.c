@@ -84,23 +84,27 @@ static void a_value_tells_how_long_it_lives(void **state) {
   }
 }
 
+static void expect_big(struct peer *peer, size_t len, int from) {
+  struct answer answer;
+  char key[32];
+  snprintf(key, sizeof key, "big:%zu", len);
+  get_key(&answer, peer, "g", key);
+  struct lc_msg_get_response response = got(&answer);
+  assert_int_equal(response.served_from, from);
+  assert_int_equal(response.value.len, len);
+  for (size_t at = 0; at < len; at++) {
+    if (response.value.ptr[at] != 'b')
+      fail_msg("byte %zu of %zu", at, len);
+  }
+  answer_fini(&answer);
+}
+
 static void values_of_every_size_come_whole(void **state) {
   struct world *world = *state;
   const size_t sizes[] = {0, 1, 255, 256, 4095, 4096, 16384, 262144, 1000000};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-    char key[32];
-    snprintf(key, sizeof key, "big:%zu", sizes[i]);
-    for (int from = LC_MSG_FROM_SOURCE; from >= LC_MSG_FROM_STORE; from -= LC_MSG_FROM_SOURCE - LC_MSG_FROM_STORE) {
-      struct answer answer;
-      get_key(&answer, &world->peer, "g", key);
-      struct lc_msg_get_response response = got(&answer);
-      assert_int_equal(response.served_from, from);
-      assert_int_equal(response.value.len, sizes[i]);
-      for (size_t at = 0; at < sizes[i]; at++) {
-        if (response.value.ptr[at] != 'b') fail_msg("byte %zu of %zu", at, sizes[i]);
-      }
-      answer_fini(&answer);
-    }
+    expect_big(&world->peer, sizes[i], LC_MSG_FROM_SOURCE);
+    expect_big(&world->peer, sizes[i], LC_MSG_FROM_STORE);
   }
 }
 
@@ -242,7 +246,8 @@ static void a_key_that_comes_in_pieces_is_whole(void **state) {
     uint8_t prefix[LC_GRPC_PREFIX];
     lc_grpc_write_prefix(prefix, (uint32_t)buf.len);
     raw_write(stream, prefix, sizeof prefix);
-    for (size_t at = 0; at < buf.len; at++) raw_write(stream, buf.data + at, 1);
+    for (size_t at = 0; at < buf.len; at++)
+      raw_write(stream, buf.data + at, 1);
     raw_end(stream);
     raw_until_closed(raw, stream);
     expect_trailer(stream, "0", "");
@@ -318,7 +323,8 @@ static void a_set_over_the_limit_is_refused_and_removes_the_old_value(void **sta
   large[101] = '\0';
   set_key(&world->peer, "small", "nil", "old");
   struct lc_msg_set_request request = set_of("small", "nil", large);
-  expect_set(&world->peer, &request, LC_GRPC_INVALID_ARGUMENT, "value of 101 bytes is over the group's max_value of 100");
+  expect_set(&world->peer, &request, LC_GRPC_INVALID_ARGUMENT,
+             "value of 101 bytes is over the group's max_value of 100");
   expect_get_fails(&world->peer, "small", "nil", LC_GRPC_NOT_FOUND, "not found");
 }
 
@@ -338,7 +344,8 @@ static void expect_pb(struct peer *peer, const char *path, const char *key, cons
   call_with(&answer, peer, path, encode_pb, &request);
   expect_status(&answer, status, message);
   assert_int_equal(answer.reply.len, reply_len);
-  if (reply_len > 0) assert_memory_equal(answer.reply.data, reply, reply_len);
+  if (reply_len > 0)
+    assert_memory_equal(answer.reply.data, reply, reply_len);
   answer_fini(&answer);
 }
 

@@ -46,9 +46,8 @@ static void batch_run(struct batch *batch, struct peer *peer, const char *group,
 
 static void batch_decode(struct batch *batch, size_t count) {
   expect_status(&batch->answer, LC_GRPC_OK, "");
-  assert_int_equal(lc_msg_batch_get_response_decode(&batch->arena, lc_buf_slice(&batch->answer.reply), &batch->response,
-                                                    NULL),
-                   0);
+  assert_int_equal(
+      lc_msg_batch_get_response_decode(&batch->arena, lc_buf_slice(&batch->answer.reply), &batch->response, NULL), 0);
   assert_int_equal(batch->response.result_count, count);
 }
 
@@ -77,9 +76,10 @@ static void expect_failed(const struct lc_msg_batch_result *result, int code, co
 static void each_key_has_a_result_of_its_own_in_order(void **state) {
   struct world *world = *state;
   struct batch batch;
-  struct lc_slice keys[] = {lc_slice_str("a"),     lc_slice_str("nil"),     lc_slice_str("later:b"), lc_slice_str("fail"),
-                            lc_slice_str("raise"), lc_slice_str("set"),     lc_slice_str(""),        lc_slice_str("nilx"),
-                            lc_slice_str("a"),     lc_slice_str("later:b"), lc_slice_str("big:5000")};
+  struct lc_slice keys[] = {lc_slice_str("a"),       lc_slice_str("nil"),     lc_slice_str("later:b"),
+                            lc_slice_str("fail"),    lc_slice_str("raise"),   lc_slice_str("set"),
+                            lc_slice_str(""),        lc_slice_str("nilx"),    lc_slice_str("a"),
+                            lc_slice_str("later:b"), lc_slice_str("big:5000")};
   size_t count = sizeof keys / sizeof *keys;
   set_key(&world->peer, "g", "set", "value");
   batch_run(&batch, &world->peer, "g", keys, count);
@@ -93,8 +93,8 @@ static void each_key_has_a_result_of_its_own_in_order(void **state) {
   expect_item(&results[5], "set", "value", LC_MSG_FROM_STORE);
   expect_failed(&results[6], LC_GRPC_INVALID_ARGUMENT, "the key is empty");
   expect_failed(&results[7], LC_GRPC_NOT_FOUND, "not found");
-  expect_item(&results[8], "a", "a", LC_MSG_FROM_STORE);          /* asked for twice, loaded once */
-  expect_item(&results[9], "later:b", "b", LC_MSG_FROM_SOURCE);   /* one that waited for the same load */
+  expect_item(&results[8], "a", "a", LC_MSG_FROM_STORE);        /* asked for twice, loaded once */
+  expect_item(&results[9], "later:b", "b", LC_MSG_FROM_SOURCE); /* one that waited for the same load */
   assert_int_equal(results[10].value.len, 5000);
   assert_int_equal(world->loads.started, 7);
   batch_fini(&batch);
@@ -141,7 +141,8 @@ static void ten_thousand_keys_are_the_most(void **state) {
   batch_fini(&batch);
   batch_run(&batch, &world->peer, "g", keys, 10000);
   batch_decode(&batch, 10000);
-  for (size_t i = 0; i < 10000; i++) expect_item(&batch.response.results[i], texts[i], texts[i], LC_MSG_FROM_SOURCE);
+  for (size_t i = 0; i < 10000; i++)
+    expect_item(&batch.response.results[i], texts[i], texts[i], LC_MSG_FROM_SOURCE);
   batch_fini(&batch);
   free(keys);
   free(texts);
@@ -154,7 +155,8 @@ static void at_most_256_keys_of_a_batch_load_at_a_time(void **state) {
   struct lc_slice *keys = number_keys(texts, 1000, "later:");
   batch_run(&batch, &world->peer, "g", keys, 1000);
   batch_decode(&batch, 1000);
-  for (size_t i = 0; i < 1000; i++) expect_item(&batch.response.results[i], texts[i], texts[i] + 6, LC_MSG_FROM_SOURCE);
+  for (size_t i = 0; i < 1000; i++)
+    expect_item(&batch.response.results[i], texts[i], texts[i] + 6, LC_MSG_FROM_SOURCE);
   assert_int_equal(world->loads.started, 1000);
   assert_int_equal(world->loads.most, 256);
   batch_fini(&batch);
@@ -205,7 +207,8 @@ static void keys_that_alone_fill_the_reply_are_refused(void **state) {
   struct lc_slice *keys = malloc(10000 * sizeof *keys);
   char key[81];
   memset(key, 'k', 80);
-  for (size_t i = 0; i < 10000; i++) keys[i] = lc_slice_of(key, 80);
+  for (size_t i = 0; i < 10000; i++)
+    keys[i] = lc_slice_of(key, 80);
   batch_run(&batch, &world->peer, "g", keys, 10000);
   expect_status(&batch.answer, LC_GRPC_RESOURCE_EXHAUSTED, "the keys alone fill the largest reply: ask for fewer");
   assert_int_equal(world->loads.started, 0);

@@ -90,7 +90,8 @@ static struct lc_slice next_message(struct raw *raw, struct raw_stream *stream, 
         return lc_slice_of(bytes + LC_GRPC_PREFIX, len);
       }
     }
-    if (stream->closed || !raw_turn(raw, PATIENCE_S * 1000)) fail_msg("no further message");
+    if (stream->closed || !raw_turn(raw, PATIENCE_S * 1000))
+      fail_msg("no further message");
   }
 }
 
@@ -212,15 +213,18 @@ static bool contains(struct lc_slice bytes, const char *text) {
 }
 
 static void expect_reflection(struct world *world, const char *path) {
-  static const char *const services[] = {
-      "lcache.v1.Cache",        "lcache.v1.Admin",
-      "pb.LCache",              "grpc.health.v1.Health",
-      "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"};
+  static const char *const services[] = {"lcache.v1.Cache",
+                                         "lcache.v1.Admin",
+                                         "pb.LCache",
+                                         "grpc.health.v1.Health",
+                                         "grpc.reflection.v1.ServerReflection",
+                                         "grpc.reflection.v1alpha.ServerReflection"};
   struct reflection reflection;
   reflection_open(&reflection, world->net.port, path);
   struct lc_msg_reflection_response response = reflect(&reflection, LC_MSG_REFLECTION_LIST, "*");
   assert_int_equal(response.service_count, 6);
-  for (size_t i = 0; i < 6; i++) assert_true(lc_slice_eq(response.services[i], lc_slice_str(services[i])));
+  for (size_t i = 0; i < 6; i++)
+    assert_true(lc_slice_eq(response.services[i], lc_slice_str(services[i])));
   for (size_t i = 0; i < 6; i++) { /* each is described */
     response = reflect(&reflection, LC_MSG_REFLECTION_SYMBOL, services[i]);
     assert_true(response.file_count >= 1);

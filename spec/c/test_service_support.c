@@ -112,7 +112,8 @@ static void load_cancel(void *ctx, struct lc_load *load) {
   atomic_fetch_sub(&world->loads.now, 1);
   lc_timer_stop(lc_worker_timers(world->net.workers[pending->worker].worker), &pending->timer);
   pending->load = NULL;
-  if (!pending->posted) free(pending);
+  if (!pending->posted)
+    free(pending);
 }
 
 static void load_evicted(void *ctx, unsigned group_index, struct lc_item *item, int reason) {
@@ -180,7 +181,8 @@ static void create_groups(struct world *world) {
                                           .max_message_bytes = world->net.max_message,
                                           .exec = &world->exec,
                                           .loader = &world->loader};
-  if (lc_groups_create(&config, &world->groups, &err) != 0) fail_msg("%s", err.msg);
+  if (lc_groups_create(&config, &world->groups, &err) != 0)
+    fail_msg("%s", err.msg);
 }
 
 void world_init(struct world *world, unsigned workers) {
@@ -224,7 +226,8 @@ void world_let_go(struct world *world) {
 static void until(atomic_uint *count, unsigned least) {
   uint64_t patience = lc_clock_ms() + PATIENCE_S * 1000u;
   while (atomic_load(count) < least) {
-    if (lc_clock_ms() > patience) fail_msg("waited %d s for %u, got %u", PATIENCE_S, least, atomic_load(count));
+    if (lc_clock_ms() > patience)
+      fail_msg("waited %d s for %u, got %u", PATIENCE_S, least, atomic_load(count));
     poll(NULL, 0, 1);
   }
 }

@@ -22,8 +22,8 @@ struct loads {
   atomic_bool let_go;
 };
 
-/* Groups: "g"; "quick" has a timeout of 40 ms; "one" allows one load; "ttl" has one of a minute; "small" takes values of
- * at most 100 bytes. */
+/* Groups: "g"; "quick" has a timeout of 40 ms; "one" allows one load; "ttl" has one of a minute; "small" takes values
+ * of at most 100 bytes. */
 struct world {
   struct net net;
   struct lc_exec exec;

@@ -43,6 +43,7 @@ describe(("%d misses at once on %d keys over %d connections"):format(REQUESTS, K
 
   setup(function()
     source = lcache.source()
+    -- With the default --buffer-memory: 100,000 requests that wait must fit.
     node = lcache.start { script = script(source) }
   end)
   teardown(lcache.finish)

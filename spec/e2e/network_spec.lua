@@ -84,7 +84,8 @@ describe("a hostile client", function()
         return raw.run(node, "flood", { kind = kind, count = 200000 }, 30)
       end)
       assert.is_true(result.ended)
-      assert.is_true(result.goaway == ENHANCE_YOUR_CALM or result.goaway == nil, tostring(result.goaway))
+      -- The end of a connection may overtake its last words.
+      assert.is_true(result.goaway == ENHANCE_YOUR_CALM or result.goaway == json.null, tostring(result.goaway))
       assert.is_true(result.sent < 200000, "all were taken")
     end)
   end

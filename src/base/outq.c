@@ -6,12 +6,11 @@
 
 /* With the segment in front, these fill a size class of the pool. */
 #define CHUNK_BYTES(class_) ((class_) - sizeof(struct lc_outq_seg))
-#define CHUNK_SMALL CHUNK_BYTES(LC_OUTQ_ROOM)
+#define CHUNK_SMALL CHUNK_BYTES(256u)
 #define CHUNK_MEDIUM CHUNK_BYTES(1024u)
 #define CHUNK_LARGE CHUNK_BYTES(4096u)
 
-/* A run of bytes: of a chunk that follows the segment (ops NULL; owned by itself if it was lent), or of somebody
- * else's. */
+/* A run of bytes: of a chunk that follows the segment (ops NULL), or of somebody else's. */
 struct lc_outq_seg {
   struct lc_outq_seg *next;
   const uint8_t *data;
@@ -28,8 +27,7 @@ void lc_outq_init(struct lc_outq *q, struct lc_mempool *pool) {
 static void free_seg(struct lc_outq *q, struct lc_outq_seg *seg) {
   if (seg->ops)
     seg->ops->release(seg->owner);
-  if (seg->owner != seg)
-    lc_mempool_free(q->pool, seg);
+  lc_mempool_free(q->pool, seg);
 }
 
 void lc_outq_fini(struct lc_outq *q) {
@@ -48,13 +46,6 @@ static void link_seg(struct lc_outq *q, struct lc_outq_seg *seg) {
   else
     q->head = seg;
   q->tail = seg;
-}
-
-void lc_outq_lend(struct lc_outq *q, void *room) {
-  assert(!q->head);
-  struct lc_outq_seg *seg = room;
-  *seg = (struct lc_outq_seg){.data = (uint8_t *)(seg + 1), .room = CHUNK_SMALL, .owner = seg};
-  link_seg(q, seg);
 }
 
 /* A linked, empty chunk with room for `need` bytes; chunks grow with the queue. */

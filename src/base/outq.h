@@ -28,11 +28,6 @@ struct lc_outq {
 void lc_outq_init(struct lc_outq *q, struct lc_mempool *pool); /* pool borrowed */
 void lc_outq_fini(struct lc_outq *q);                          /* drops and releases what is queued */
 
-/* For an empty queue: its first copied bytes go into `room`, of LC_OUTQ_ROOM bytes and aligned as a pointer, which
- * outlives the queue, so that a short reply takes no memory of its own. */
-#define LC_OUTQ_ROOM 256u
-void lc_outq_lend(struct lc_outq *q, void *room);
-
 /* Copies. 0 or LC_ENOMEM with the queue as it was. */
 int lc_outq_append(struct lc_outq *q, const void *data, size_t len);
 

@@ -7,6 +7,7 @@
 #define MAX_RUNS 64u            /* a gathering write */
 #define WAIT_WRITE_BYTES 16384u /* handed to libuv when the socket is full */
 #define BURST_BYTES (64u << 10) /* written at a time: the owner is asked for more */
+#define HOLD_BYTES 8192u        /* less waits for the turn's end */
 #define EOF_LINGER_MS 5000u     /* the peer has ended its half: time to take what is queued */
 #define KEEPALIVE_S 60u
 
@@ -155,12 +156,17 @@ static int try_write(struct lc_conn *conn, bool *all) {
   return sent;
 }
 
+static void ask_at_turn_end(struct lc_conn *conn) {
+  conn->ask = true;
+  lc_worker_at_turn_end(conn->worker, &conn->turn_end);
+}
+
 static void flushed(struct lc_conn *conn, size_t sent) {
   conn->stuck_since_ms = 0;
   if (conn->state == LC_CONN_LINGERING) {
     end_half(conn);
   } else if (sent >= BURST_BYTES) {
-    lc_worker_at_turn_end(conn->worker, &conn->turn_end);
+    ask_at_turn_end(conn);
   }
 }
 
@@ -196,7 +202,9 @@ void lc_conn_begin_writing(struct lc_conn *conn) {
 
 static void on_turn_end(struct lc_turn_end *turn_end) {
   struct lc_conn *conn = lc_container_of(turn_end, struct lc_conn, turn_end);
-  if (conn->state == LC_CONN_OPEN && conn->writing == 0) {
+  bool ask = conn->ask;
+  conn->ask = false;
+  if (ask && conn->state == LC_CONN_OPEN && conn->writing == 0) {
     ask_for_more(conn);
   } else {
     flush(conn);
@@ -205,7 +213,7 @@ static void on_turn_end(struct lc_turn_end *turn_end) {
 
 void lc_conn_flush_later(struct lc_conn *conn) {
   if (conn->state == LC_CONN_OPEN || conn->state == LC_CONN_LINGERING)
-    lc_worker_at_turn_end(conn->worker, &conn->turn_end);
+    ask_at_turn_end(conn);
 }
 
 /* ---- reading ---- */
@@ -235,6 +243,17 @@ static void on_eof(struct lc_conn *conn) {
   }
 }
 
+/*
+ * Sends what a read has queued. A little of it waits for the turn's end: a write may wake its reader up, so that one who
+ * reads many connections (and gets all of them written at once) finds more to do each time, and sends more at a time.
+ */
+static void answer(struct lc_conn *conn) {
+  if (conn->out.bytes >= HOLD_BYTES)
+    flush(conn);
+  else if (conn->out.bytes > 0)
+    lc_worker_at_turn_end(conn->worker, &conn->turn_end);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf) {
   struct lc_conn *conn = stream->data;
   if (len == UV_EOF) {
@@ -244,7 +263,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf) {
   } else if (len > 0 && conn->state == LC_CONN_OPEN) {
     conn->last_read_ms = now_ms(conn);
     conn->handler->on_read(conn->arg, (const uint8_t *)buf->base, (size_t)len);
-    flush(conn);
+    answer(conn);
   }
 }
 

@@ -62,8 +62,7 @@ static void on_readable(uv_poll_t *poll, int status, int events);
 static void on_resume(uv_timer_t *timer) {
   struct lc_listener *listener = timer->data;
   uv_poll_start(&listener->poll, UV_READABLE, on_readable);
-  if (!is_full(listener))
-    accept_some(listener);
+  accept_some(listener);
 }
 
 /* One line for an episode, which ends when nobody waits to be accepted. */
@@ -122,10 +121,6 @@ static void recover(struct lc_listener *listener) {
 
 /* False: enough for this turn. */
 static bool accept_one(struct lc_listener *listener) {
-  if (is_full(listener)) {
-    pause_accepting(listener, PAUSE_FULL_MS, "as many connections as --max-connections allows");
-    return false;
-  }
   int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -145,7 +140,7 @@ static bool accept_one(struct lc_listener *listener) {
 }
 
 static void accept_some(struct lc_listener *listener) {
-  for (unsigned i = 0; i < ACCEPTS_PER_TURN && accept_one(listener); i++) {
+  for (unsigned i = 0; i < ACCEPTS_PER_TURN && !is_full(listener) && accept_one(listener); i++) {
   }
 }
 
@@ -154,6 +149,8 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   struct lc_listener *listener = poll->data;
   if (status != 0)
     pause_accepting(listener, PAUSE_MS, uv_strerror(status));
+  else if (is_full(listener))
+    pause_accepting(listener, PAUSE_FULL_MS, "as many connections as --max-connections allows");
   else
     accept_some(listener);
 }

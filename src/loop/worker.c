@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "loop/turn.h"
 
+#define STACK_BYTES ((size_t)8 << 20)
 #define SMALL_CHARGE 4096u
 #define RESERVE_PART 64u
 #define RESERVE_MAX (512u << 10)
@@ -331,6 +332,20 @@ static void *thread_main(void *arg) {
   return NULL;
 }
 
+/* With a stack of known size, whatever `ulimit -s` says: scripts run here, and their recursion is bounded against it.
+ */
+static int create_thread(struct lc_worker *worker) {
+  pthread_attr_t attr;
+  int rc = pthread_attr_init(&attr);
+  if (rc != 0)
+    return rc;
+  rc = pthread_attr_setstacksize(&attr, STACK_BYTES);
+  if (rc == 0)
+    rc = pthread_create(&worker->thread, &attr, thread_main, worker);
+  pthread_attr_destroy(&attr);
+  return rc;
+}
+
 int lc_worker_run(struct lc_worker *worker, int (*start)(void *arg), void (*stop)(void *arg), void *arg) {
   worker->start = start;
   worker->stop = stop;
@@ -339,7 +354,7 @@ int lc_worker_run(struct lc_worker *worker, int (*start)(void *arg), void (*stop
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int rc = pthread_create(&worker->thread, NULL, thread_main, worker);
+  int rc = create_thread(worker);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (rc != 0)
     return rc == ENOMEM ? LC_ENOMEM : LC_EIO;

@@ -92,8 +92,7 @@ static void call_end(struct lc_rpc_client_call *call) {
   const struct lc_err *down_err = &call->client->down_err;
   if (!call->has_status) {
     call->transport = true;
-    set_fault(call, LC_GRPC_UNAVAILABLE,
-              down_err->code ? down_err->msg : "the server ended the call without a status");
+    set_fault(call, LC_GRPC_UNAVAILABLE, down_err->code ? down_err->msg : "the server ended the call without a status");
   } else if (call->status == LC_GRPC_OK && !call->has_reply) {
     set_fault(call, LC_GRPC_INTERNAL, "the server's reply had no message");
   }

@@ -30,7 +30,7 @@ struct lc_rpc_client_config {
 void lc_rpc_client_config_init(struct lc_rpc_client_config *config);
 
 /* Begins to connect; calls may be made at once and wait for it. 0, LC_ENOMEM, LC_EIO. */
-int lc_rpc_client_create(const struct lc_rpc_client_config *config, struct lc_rpc_client **client, struct lc_err *err);
+int lc_rpc_client_create(const struct lc_rpc_client_config *config, struct lc_rpc_client **out, struct lc_err *err);
 
 /* Calls in progress end without their callback. The connection closes over the next loop turns. NULL is fine. */
 void lc_rpc_client_destroy(struct lc_rpc_client *client);
@@ -49,7 +49,7 @@ typedef void (*lc_rpc_client_done)(void *arg, const struct lc_rpc_result *result
  * timeout_ms 0: none. 0, then done once, later; or LC_ENOMEM, LC_EEXHAUSTED, LC_EUNAVAILABLE (down) and done never.
  */
 int lc_rpc_client_call(struct lc_rpc_client *client, const char *path, struct lc_outq *request, uint64_t timeout_ms,
-                       lc_rpc_client_done done, void *arg, struct lc_rpc_client_call **call);
+                       lc_rpc_client_done done, void *arg, struct lc_rpc_client_call **out);
 
 /* done won't be called. Not after done, nor inside it. */
 void lc_rpc_client_cancel(struct lc_rpc_client_call *call);

@@ -18,7 +18,7 @@ struct lc_rpc_call;
 struct lc_rpc_method {
   const char *path;  /* "/lcache.v1.Cache/Get" */
   bool streaming;    /* takes or gives more than one message */
-  size_t state_size; /* zeroed bytes that a call carries for its handler: lc_rpc_state; at most 512 */
+  size_t state_size; /* zeroed bytes that a call carries for its handler: lc_rpc_state; at most 192 */
 
   /*
    * A message has come; its bytes are valid during the call. A unary method is given exactly one. It answers at once or
@@ -46,7 +46,7 @@ struct lc_rpc_service {
 /* All methods of a node, immutable once made, shared by the workers. */
 struct lc_rpc_table;
 int lc_rpc_table_create(const struct lc_rpc_service *services, size_t count,
-                        struct lc_rpc_table **table); /* 0, LC_ENOMEM */
+                        struct lc_rpc_table **out); /* 0, LC_ENOMEM */
 void lc_rpc_table_destroy(struct lc_rpc_table *table);
 
 struct lc_rpc_server_config {
@@ -57,7 +57,7 @@ struct lc_rpc_server_config {
 
 /* The face to give to lc_server_create with the pointer that create fills; one a worker. */
 struct lc_rpc_server;
-int lc_rpc_server_create(const struct lc_rpc_server_config *config, struct lc_rpc_server **server);
+int lc_rpc_server_create(const struct lc_rpc_server_config *config, struct lc_rpc_server **out);
 void lc_rpc_server_destroy(struct lc_rpc_server *server);
 const struct lc_face *lc_rpc_server_face(const struct lc_rpc_server *server);
 
@@ -74,8 +74,8 @@ bool lc_rpc_charge(struct lc_rpc_call *call, size_t bytes);
 /* Where the handler appends its messages, each with its prefix (wire/msg.h encoders do both). */
 struct lc_outq *lc_rpc_out(struct lc_rpc_call *call);
 
-/* Streaming: send what was appended. Resets the stream, with on_cancel, when the client doesn't take what was sent and it
- * adds up to more than a message may have. */
+/* Streaming: send what was appended. Resets the stream, with on_cancel, when the client doesn't take what was sent and
+ * it adds up to more than a message may have. */
 void lc_rpc_send(struct lc_rpc_call *call);
 
 /*

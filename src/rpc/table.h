@@ -3,7 +3,7 @@
 
 #include "rpc/server.h"
 
-#define LC_RPC_STATE_SIZE 512u /* of each call, for its handler */
+#define LC_RPC_STATE_SIZE 192u /* of each call, for its handler */
 
 /* The method table, for rpc/server.c. */
 struct lc_rpc_route {

@@ -22,7 +22,6 @@ void *lc_request_begin(void *arg, int32_t stream_id) {
   request->stream_id = stream_id;
   request->begun_ms = lc_worker_now_ms(server->worker);
   lc_outq_init(&request->body, server->pool);
-  lc_outq_lend(&request->body, request->first_out);
   lc_arena_init(&request->arena, request->first, sizeof(request->first), face->arena_limit);
   lc_list_push_back(&session->incomplete, &request->incomplete);
   server->streams++;

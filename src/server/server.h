@@ -16,8 +16,9 @@
 struct lc_server;
 struct lc_session;
 
-/* First bytes of a request's arena, inside the request: a small request takes no memory of its own. */
-#define LC_REQUEST_INLINE 320
+/* First bytes of a request's arena, inside the request: enough for a Get's group and key while it waits. Many requests
+ * can wait at a time, and each is charged to the buffer budget, so the object is kept small. */
+#define LC_REQUEST_INLINE 96
 
 /* One request, and its reply: a stream. A face embeds it as the first member of its own object. */
 struct lc_request {
@@ -31,7 +32,6 @@ struct lc_request {
   struct lc_outq body; /* of the reply */
   struct lc_arena arena;
   _Alignas(16) char first[LC_REQUEST_INLINE];
-  _Alignas(16) char first_out[LC_OUTQ_ROOM]; /* of the body */
 };
 
 struct lc_face {
@@ -65,7 +65,7 @@ struct lc_server_config {
 };
 
 void lc_server_config_init(struct lc_server_config *config); /* the defaults above, 4,096 streams */
-int lc_server_create(const struct lc_server_config *config, struct lc_server **server); /* 0 or LC_ENOMEM */
+int lc_server_create(const struct lc_server_config *config, struct lc_server **out); /* 0 or LC_ENOMEM */
 
 /* Takes over an accepted socket; on failure it is closed. */
 void lc_server_accept(struct lc_server *server, int fd);
@@ -94,8 +94,8 @@ void lc_request_came(struct lc_request *request);
 void lc_request_kick(struct lc_request *request);
 void lc_request_reset(struct lc_request *request, uint32_t error_code);
 
-/* The request holds so many bytes now, beside its object (what it was charged with before counts no more): charged to the
- * worker's buffer budget until it is freed. False: the budget has no room for that, and the charge is as it was. */
+/* The request holds so many bytes now, beside its object (what it was charged with before counts no more): charged to
+ * the worker's buffer budget until it is freed. False: the budget has no room for that, and the charge is as it was. */
 bool lc_request_account(struct lc_request *request, size_t bytes);
 
 /* For a face that kept the object in on_close. */

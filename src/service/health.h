@@ -9,9 +9,9 @@
 /* grpc.health.v1.Health: Check, and Watch with watchers on each worker. */
 struct lc_health;
 
-int lc_health_create(const struct lc_exec *exec, struct lc_health **health); /* 0 or LC_ENOMEM */
-void lc_health_destroy(struct lc_health *health);                            /* NULL is fine */
-void lc_health_set(struct lc_health *health, bool serving);                  /* any thread */
+int lc_health_create(const struct lc_exec *exec, struct lc_health **out); /* 0 or LC_ENOMEM */
+void lc_health_destroy(struct lc_health *health);                         /* NULL is fine */
+void lc_health_set(struct lc_health *health, bool serving);               /* any thread */
 void lc_health_drain(struct lc_health *health); /* any thread: NOT_SERVING for good, and watches end when told */
 
 extern const struct lc_rpc_method lc_health_methods[];

@@ -28,7 +28,7 @@ struct lc_services_config {
   void *ctx;
 };
 
-int lc_services_create(const struct lc_services_config *config, struct lc_services **services); /* 0 or LC_ENOMEM */
+int lc_services_create(const struct lc_services_config *config, struct lc_services **out); /* 0 or LC_ENOMEM */
 void lc_services_destroy(struct lc_services *services); /* when no call is left; NULL is fine */
 
 const struct lc_rpc_table *lc_services_table(const struct lc_services *services);
