@@ -227,16 +227,17 @@ static void test_words_that_are_no_addresses(void **state) {
 
 static void test_the_longest_host_fits_and_one_more_is_refused(void **state) {
   (void)state;
+  static const char port[] = ":65535";
   char word[LC_HOST_SIZE + 10], text[LC_HOST_SIZE + 9];
   struct lc_address address;
   struct lc_err err;
   memset(word, 'h', sizeof word);
-  strcpy(word + LC_HOST_SIZE - 1, ":65535");
+  memcpy(word + LC_HOST_SIZE - 1, port, sizeof port);
   assert_int_equal(lc_parse_address(word, &address, &err), LC_OK);
   lc_format_address(&address, text, sizeof text);
   assert_string_equal(text, word);
   memset(word, 'h', sizeof word);
-  strcpy(word + LC_HOST_SIZE, ":65535");
+  memcpy(word + LC_HOST_SIZE, port, sizeof port);
   assert_int_equal(lc_parse_address(word, &address, &err), LC_EINVAL);
   assert_non_null(strstr(err.msg, "(host name too long)"));
 }

@@ -14,7 +14,7 @@ static int parse(const char *line, struct lc_bench_options *options, struct lc_e
   char *argv[32] = {"lcache-bench"};
   int argc = 1;
   assert_true(strlen(line) < sizeof(words));
-  strcpy(words, line);
+  snprintf(words, sizeof(words), "%s", line);
   for (char *at = words; at && *line;) {
     char *space = strchr(at, ' ');
     argv[argc++] = at;

@@ -1,5 +1,6 @@
 #include "test_group_fake.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void post(void *ctx, unsigned worker, struct lc_task *task) {
@@ -114,6 +115,19 @@ static bool run_one(struct fake *fake, unsigned worker) {
   task->run(task);
   fake->running = -1;
   return true;
+}
+
+int fake_setup(void **state) {
+  struct fake *fake = malloc(sizeof *fake);
+  fake_init(fake, NULL);
+  *state = fake;
+  return 0;
+}
+
+int fake_teardown(void **state) {
+  fake_fini(*state);
+  free(*state);
+  return 0;
 }
 
 void fake_run(struct fake *fake) {

@@ -51,6 +51,11 @@ void fake_init(struct fake *fake, void (*change)(struct lc_group_options options
 void fake_fini(struct fake *fake); /* checks that no flight is left and every store is sound */
 int fake_create(struct fake *fake, void (*change)(struct lc_group_options options[2]), struct lc_err *err);
 
+/* A test's state is a fake of its own. */
+int fake_setup(void **state);
+int fake_teardown(void **state);
+#define FAKE_TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
+
 void fake_run(struct fake *fake); /* tasks until there are none */
 void fake_advance(struct fake *fake, uint64_t ms);
 

@@ -4,19 +4,6 @@
 #include "base/clock.h"
 #include "test_group_fake.h"
 
-static int setup(void **state) {
-  struct fake *fake = malloc(sizeof *fake);
-  fake_init(fake, NULL);
-  *state = fake;
-  return 0;
-}
-
-static int teardown(void **state) {
-  fake_fini(*state);
-  free(*state);
-  return 0;
-}
-
 static bool delete_key(struct fake *fake, const char *key) {
   struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str(key)};
   assert_int_equal(lc_group_delete(fake->groups, &write, NULL), LC_OK);
@@ -335,21 +322,19 @@ static void test_a_queue_that_was_never_drained_leaks_nothing(void **state) {
   assert_int_equal(fake.evicted, 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
   const struct CMUnitTest tests[] = {
-      T(test_a_set_is_seen_by_the_next_get),
-      T(test_delete_says_whether_something_was_there),
-      T(test_a_set_during_a_load_wins_over_it),
-      T(test_a_delete_during_a_load_is_not_undone_by_it),
-      T(test_a_write_of_one_group_leaves_the_others_alone),
+      FAKE_TEST(test_a_set_is_seen_by_the_next_get),
+      FAKE_TEST(test_delete_says_whether_something_was_there),
+      FAKE_TEST(test_a_set_during_a_load_wins_over_it),
+      FAKE_TEST(test_a_delete_during_a_load_is_not_undone_by_it),
+      FAKE_TEST(test_a_write_of_one_group_leaves_the_others_alone),
       cmocka_unit_test(test_ttl_is_the_groups_or_its_own_or_never),
-      T(test_a_value_over_its_limit_is_refused_and_removes_the_old),
-      T(test_a_refused_set_detaches_the_load_too),
+      FAKE_TEST(test_a_value_over_its_limit_is_refused_and_removes_the_old),
+      FAKE_TEST(test_a_refused_set_detaches_the_load_too),
       cmocka_unit_test(test_a_quarter_of_the_groups_bytes_is_the_end),
-      T(test_bad_writes_get_a_plain_message),
-      T(test_the_sweep_removes_what_has_expired),
+      FAKE_TEST(test_bad_writes_get_a_plain_message),
+      FAKE_TEST(test_the_sweep_removes_what_has_expired),
       cmocka_unit_test(test_the_loader_hears_of_evictions_later_on_worker_0),
       cmocka_unit_test(test_a_group_without_on_evict_queues_nothing),
       cmocka_unit_test(test_evictions_past_the_queue_are_dropped_and_counted),

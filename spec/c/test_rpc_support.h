@@ -75,6 +75,8 @@ void finish_held(void *arg); /* on the server's worker: answers the last call of
                                 lets go of it */
 uint8_t big_byte(size_t at); /* of a reply of Big */
 
+void copy_text(char *out, size_t size, struct lc_slice text); /* cut, with a NUL */
+
 /* ---- a client on a worker of its own ---- */
 
 struct peer {

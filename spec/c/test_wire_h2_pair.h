@@ -63,10 +63,10 @@ size_t pair_step(struct pair *pair, struct side *from, struct side *to);
 
 /* A client request with standard gRPC fields; NULL on an error, which is in *rc. */
 struct pair_stream *pair_request(struct pair *pair, int *rc);
-struct pair_stream *pair_request_with(struct pair *pair, const void *body, size_t len); /* and END_STREAM */
+struct pair_stream *pair_request_with(struct pair *pair, const void *bytes, size_t len); /* and END_STREAM */
 
-/* 200 with the stream's body and grpc-status: 0. */
-int pair_reply(struct pair_stream *stream, const void *body, size_t len);
+/* 200 with these bytes as body and grpc-status: 0. */
+int pair_reply(struct pair_stream *stream, const void *bytes, size_t len);
 int pair_reply_error(struct pair_stream *stream);
 
 /* The peer of a client's stream on the server, or NULL. */

@@ -238,8 +238,11 @@ static void mutated_messages_never_crash_a_decoder(void **state) {
                      : kind == 4 ? lc_msg_batch_get_request_encode(&batch, &f->buf)
                                  : lc_msg_batch_get_response_encode(&got, &f->buf),
                      0);
-    for (int i = 0; i < 8000; i++) {
-      size_t len = i < (int)f->buf.len ? (size_t)i : 1 + (size_t)rand() % f->buf.len;
+    size_t whole = f->buf.len;
+    if (whole == 0)
+      fail_msg("message %d is empty", kind);
+    for (size_t i = 0; i < 8000; i++) {
+      size_t len = i < whole ? i : 1 + (size_t)rand() % whole;
       uint8_t *bytes = malloc(len + 1);
       memcpy(bytes, f->buf.data, len);
       for (int k = rand() % 4; k > 0 && len > 0; k--)

@@ -30,9 +30,10 @@ static char *random_text(void) {
   static unsigned turn;
   static const char *const parts[] = {"a", "scores", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", " ", "players"};
   char *text = pool[turn++ % 4];
-  text[0] = '\0';
+  size_t len = 0;
   for (int i = rand() % 8; i > 0; i--)
-    strcat(text, parts[rand() % 7]);
+    len += (size_t)snprintf(text + len, sizeof pool[0] - len, "%s", parts[rand() % 7]);
+  text[len] = '\0';
   return text;
 }
 

@@ -80,10 +80,10 @@ void lc_bench_h2_static(struct lc_bench_h2 *h2, uint8_t index) {
 }
 
 static size_t put_text(uint8_t *at, const char *text) {
-  size_t len = strlen(text); /* under 127: one length byte, not Huffman-coded */
-  at[0] = (uint8_t)len;
-  memcpy(at + 1, text, len);
-  return len + 1;
+  struct lc_slice bytes = lc_slice_str(text); /* under 127: one length byte, not Huffman-coded */
+  at[0] = (uint8_t)bytes.len;
+  memcpy(at + 1, bytes.ptr, bytes.len);
+  return bytes.len + 1;
 }
 
 static size_t put_literal(uint8_t *at, uint8_t kind, const char *name, const char *value) {

@@ -66,8 +66,9 @@ uint64_t lc_bench_keys_next(struct lc_bench_keys *keys) {
 }
 
 size_t lc_bench_key_format(const char *prefix, uint64_t number, char out[LC_BENCH_KEY_MAX]) {
-  size_t len = strlen(prefix);
-  memcpy(out, prefix, len);
+  size_t len = 0;
+  for (; prefix[len] != '\0'; len++)
+    out[len] = prefix[len];
   for (int digit = 11; digit >= 0; digit--) {
     out[len + (size_t)digit] = (char)('0' + number % 10);
     number /= 10;

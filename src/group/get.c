@@ -21,14 +21,17 @@
 enum { RECHECK_HIT = 3 }; /* beside enum lc_flight_role */
 
 int lc_groups_resolve(struct lc_groups *groups, struct lc_slice name, struct lc_group **group, struct lc_err *err) {
-  if (name.len == 0)
-    return lc_err_set(err, LC_EINVAL, "the group is empty");
+  if (name.len == 0) {
+    lc_err_set(err, LC_EINVAL, "the group is empty");
+    return LC_EINVAL;
+  }
   *group = lc_groups_find(groups, name);
   if (*group)
     return LC_OK;
   char quoted[LC_NAME_QUOTED_SIZE];
   lc_name_quote(quoted, name);
-  return lc_err_set(err, LC_ENOTFOUND, "unknown group %s", quoted);
+  lc_err_set(err, LC_ENOTFOUND, "unknown group %s", quoted);
+  return LC_ENOTFOUND;
 }
 
 int lc_group_check(struct lc_groups *groups, struct lc_slice name, struct lc_slice key, struct lc_group **group,

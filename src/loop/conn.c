@@ -244,8 +244,9 @@ static void on_eof(struct lc_conn *conn) {
 }
 
 /*
- * Sends what a read has queued. A little of it waits for the turn's end: a write may wake its reader up, so that one who
- * reads many connections (and gets all of them written at once) finds more to do each time, and sends more at a time.
+ * Sends what a read has queued. A little of it waits for the turn's end: a write may wake its reader up, so that one
+ * who reads many connections (and gets all of them written at once) finds more to do each time, and sends more at a
+ * time.
  */
 static void answer(struct lc_conn *conn) {
   if (conn->out.bytes >= HOLD_BYTES)

@@ -31,7 +31,7 @@ struct lc_conn {
   enum lc_conn_state state;
   bool paused, eof, shut;
   struct lc_turn_end turn_end;
-  bool ask; /* at the turn's end for more to write; otherwise what is queued is sent */
+  bool ask;              /* at the turn's end for more to write; otherwise what is queued is sent */
   struct lc_timer timer; /* of connecting, then of lingering */
   uint64_t last_read_ms, stuck_since_ms, linger_ms;
   int reason; /* for on_close */

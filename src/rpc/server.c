@@ -288,7 +288,7 @@ void lc_rpc_finish(struct lc_rpc_call *call, enum lc_grpc_status status, const c
   } else {
     if (!call->head_sent)
       drop_output(call);
-    rc = send_error(call, h2, (int)(int)status, message);
+    rc = send_error(call, h2, (int)status, message);
   }
   if (rc != 0)
     lc_request_reset(&call->request, LC_H2_INTERNAL_ERROR);

@@ -15,10 +15,13 @@
  */
 struct lc_rpc_call;
 
+/* The most that a method's state_size may be. Each call has that much, so it is what the largest needs. */
+#define LC_RPC_STATE_SIZE 192u
+
 struct lc_rpc_method {
   const char *path;  /* "/lcache.v1.Cache/Get" */
   bool streaming;    /* takes or gives more than one message */
-  size_t state_size; /* zeroed bytes that a call carries for its handler: lc_rpc_state; at most 192 */
+  size_t state_size; /* zeroed bytes that a call carries for its handler: lc_rpc_state */
 
   /*
    * A message has come; its bytes are valid during the call. A unary method is given exactly one. It answers at once or

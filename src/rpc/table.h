@@ -3,8 +3,6 @@
 
 #include "rpc/server.h"
 
-#define LC_RPC_STATE_SIZE 192u /* of each call, for its handler */
-
 /* The method table, for rpc/server.c. */
 struct lc_rpc_route {
   struct lc_slice path;

@@ -10,6 +10,8 @@ struct get_state {
   bool pb;
 };
 
+_Static_assert(sizeof(struct get_state) <= LC_RPC_STATE_SIZE, "a Get's state lies in its call");
+
 static void reply_item(struct lc_rpc_call *call, const struct lc_get *get, bool pb) {
   struct lc_slice value = lc_item_value(get->item);
   int rc;

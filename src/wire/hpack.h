@@ -10,7 +10,7 @@
  */
 struct lc_hpack;
 
-int lc_hpack_create(struct lc_hpack **hpack); /* 0 or LC_ENOMEM */
+int lc_hpack_create(struct lc_hpack **out); /* 0 or LC_ENOMEM */
 void lc_hpack_destroy(struct lc_hpack *hpack);
 
 /* Decodes a block; calls field for each, bytes valid during the call. 0, LC_EPROTO or LC_ENOMEM. */
