@@ -27,6 +27,76 @@ static void a_reply_to_what_was_read_goes_out_without_a_flush(void **state) {
   assert_int_equal(owner.reason, LC_OK);
 }
 
+/* Two connections that are read in one turn; each is answered with `len` bytes. */
+struct twin {
+  struct lc_conn *conn;
+  struct twin *other;
+  int fd, peer;
+  size_t len;
+  bool answered;
+  ssize_t other_had; /* bytes at the other's peer when this one was read after it; -1: none yet */
+  struct gate *closed;
+};
+
+static void twin_read(void *arg, const uint8_t *data, size_t len) {
+  (void)data, (void)len;
+  static const uint8_t zeroes[16384];
+  struct twin *twin = arg;
+  char byte;
+  if (twin->other->answered)
+    twin->other_had = recv(twin->other->peer, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  lc_outq_append(lc_conn_out(twin->conn), zeroes, twin->len);
+  twin->answered = true;
+}
+
+static void twin_closed(void *arg, int reason) {
+  (void)reason;
+  gate_raise(((struct twin *)arg)->closed);
+}
+
+struct twins {
+  struct lc_worker *worker;
+  struct twin twin[2];
+};
+
+static void accept_and_ask_both(void *arg) {
+  static const struct lc_conn_handler twin_handler = {.on_read = twin_read, .on_close = twin_closed};
+  struct twins *twins = arg;
+  for (int i = 0; i < 2; i++) {
+    struct twin *twin = &twins->twin[i];
+    assert_int_equal(lc_conn_accept(twins->worker, twin->fd, &twin_handler, twin, &twin->conn), 0);
+    assert_true(send_all(twin->peer, "ask", 3));
+  }
+}
+
+/* Whether the reply to the first one read was there when the second was read. */
+static bool first_reply_was_early(struct lc_worker *worker, size_t len) {
+  struct gate closed = GATE_INIT;
+  struct twins twins = {.worker = worker};
+  uint16_t port;
+  int listener = listen_socket(8, &port);
+  char back[16384];
+  for (int i = 0; i < 2; i++) {
+    struct twin *twin = &twins.twin[i];
+    *twin = (struct twin){.other = &twins.twin[1 - i], .len = len, .other_had = -1, .closed = &closed};
+    twin->peer = connect_socket(port);
+    twin->fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  }
+  on_worker(worker, accept_and_ask_both, &twins);
+  for (int i = 0; i < 2; i++)
+    assert_int_equal(recv_all(twins.twin[i].peer, back, len), len);
+  for (int i = 0; i < 2; i++)
+    close(twins.twin[i].peer);
+  gate_wait(&closed, 2);
+  close(listener);
+  return twins.twin[0].other_had > 0 || twins.twin[1].other_had > 0;
+}
+
+static void short_replies_wait_until_all_connections_of_a_turn_were_read(void **state) {
+  assert_false(first_reply_was_early(*state, 1000));
+  assert_true(first_reply_was_early(*state, 16384));
+}
+
 struct sender {
   int fd;
   const uint8_t *data;
@@ -393,6 +463,7 @@ static void accepting_survives_each_failed_allocation(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_reply_to_what_was_read_goes_out_without_a_flush),
+      cmocka_unit_test(short_replies_wait_until_all_connections_of_a_turn_were_read),
       cmocka_unit_test(megabytes_come_back_unchanged),
       cmocka_unit_test(large_output_is_asked_for_piece_by_piece),
       cmocka_unit_test(a_later_flush_asks_for_more_first_and_writes_once),
