@@ -23,6 +23,13 @@ local function misuse(field, want, got)
   error(string.format("getters.file: %s must be %s, got %s", field, want, tostring(got)), 3)
 end
 
+-- A folder that may only be searched counts: opening it is refused by another error than these.
+local function is_folder(path)
+  local handle, _, code = io.open(path .. "/.", "rb")
+  if handle then handle:close() end
+  return handle ~= nil or not ABSENT[code]
+end
+
 local function stays_inside(key)
   if key == "" or key:find("[%z\\]") or key:sub(1, 1) == "/" then return false end
   for segment in key:gmatch("[^/]+") do
@@ -65,6 +72,10 @@ function M.new(options)
   if type(root) ~= "string" or root == "" then misuse("root", 'a folder such as "/srv/pages"', root) end
   if type(max_bytes) ~= "number" or max_bytes < 1 or max_bytes % 1 ~= 0 then
     misuse("max_bytes", "a whole number of bytes such as 65536", max_bytes)
+  end
+  if not is_folder(root) then
+    local from = root:sub(1, 1) ~= "/" and " in the folder that lcache was started in" or ""
+    error(string.format("getters.file: root %q is not a folder%s", root, from), 2)
   end
 
   return function(key)

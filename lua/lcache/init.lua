@@ -2,6 +2,7 @@
 -- The functions that check much and run rarely are here; the rest comes from C as it is.
 -- @module lcache
 local core = require "lcache.core"
+local strict = require "lcache.strict"
 
 local M = {
   get = core.get,
@@ -14,6 +15,7 @@ local M = {
 local GROUP_OPTIONS = "getter, bytes, ttl, timeout, policy, max_key, max_value, on_evict"
 local NAME_MAX = 255
 local KEY_MAX = 65535
+local A_SIZE = 'a size (like "64MB")'
 
 -- A value as a message shows it.
 local function show(value)
@@ -35,8 +37,9 @@ local checks = {}
 
 function checks.getter(value)
   if value == nil then return nil, "getter is missing, add getter = function(key, ctx) ... end" end
-  if type(value) ~= "function" then return nil, must_be("getter", "a function", value) end
-  return value
+  if type(value) == "function" then return value end
+  local is_module = type(value) == "table" and type(rawget(value, "new")) == "function"
+  return nil, must_be("getter", "a function", value) .. (is_module and " (a module's .new{...} makes one)" or "")
 end
 
 function checks.on_evict(value)
@@ -44,11 +47,13 @@ function checks.on_evict(value)
   return value
 end
 
+local function is_negative(value) return type(value) == "number" and value < 0 end
+
 local function duration(what, value)
   if value == nil then return nil end
   local ms = core.duration(value)
+  if ms == 0 or is_negative(value) then return nil, must_be(what, "more than 0", value) end
   if not ms then return nil, must_be(what, "a duration", value) end
-  if ms == 0 then return nil, must_be(what, "more than 0", value) end
   return ms
 end
 
@@ -59,8 +64,8 @@ function checks.timeout(value) return duration("timeout", value) end
 local function size(what, value)
   if value == nil then return nil end
   local bytes = core.size(value)
-  if not bytes then return nil, must_be(what, "a size", value) end
-  if bytes == 0 then return nil, must_be(what, "more than 0", value) end
+  if bytes == 0 or is_negative(value) then return nil, must_be(what, "more than 0", value) end
+  if not bytes then return nil, must_be(what, A_SIZE, value) end
   return bytes
 end
 
@@ -84,6 +89,7 @@ end
 local ORDER = { "getter", "on_evict", "bytes", "ttl", "timeout", "policy", "max_key", "max_value" }
 
 local function check_name(name)
+  if name == M then return must_be("the group's name", "a string", name) .. " (call lcache.group with a dot)" end
   if type(name) ~= "string" then return must_be("the group's name", "a string", name) end
   if name == "" then return "the group's name must not be empty" end
   if #name > NAME_MAX then return "the group's name must be at most " .. NAME_MAX .. " bytes" end
@@ -168,11 +174,13 @@ local GET_OPTIONS = {
 }
 local REQUEST_OPTIONS = { method = "string", url = "string", body = "string" }
 for name, kind in pairs(GET_OPTIONS) do REQUEST_OPTIONS[name] = kind end
+local GET_NAMES = "headers, timeout, connect_timeout, max_bytes, redirects"
+local REQUEST_NAMES = "url, method, body, " .. GET_NAMES
 
 local LIMITS = {
   { "timeout", core.duration, "a duration" },
   { "connect_timeout", core.duration, "a duration" },
-  { "max_bytes", core.size, "a size" },
+  { "max_bytes", core.size, A_SIZE },
 }
 
 -- Raises at the line of the script that called the function which called this.
@@ -180,7 +188,10 @@ local function check_request(call, options, known)
   if type(options) ~= "table" then error(must_be(call .. ": the options", "a table", options), 3) end
   for name, value in pairs(options) do
     local kind = known[name]
-    if not kind then error(("%s: unknown option %s"):format(call, show(name)), 3) end
+    if not kind then
+      local names = known == GET_OPTIONS and GET_NAMES or REQUEST_NAMES
+      error(("%s: unknown option %s, there are %s"):format(call, show(name), names), 3)
+    end
     if kind ~= true and type(value) ~= kind then error(must_be(call .. ": " .. name, "a " .. kind, value), 3) end
   end
   local limits = {}
@@ -221,4 +232,8 @@ function M.http.request(options)
   return core.fetch(method, options.url, options.headers, options.body, timeout, connect, max_bytes, options.redirects)
 end
 
-return M
+strict(M.http, "lcache.http")
+strict(M.json, "lcache.json")
+strict(M.log, "lcache.log")
+
+return strict(M, "lcache")

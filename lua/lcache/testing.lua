@@ -195,7 +195,7 @@ function M.run(getter, key, options)
   if not timeout_ms then misuse("t.run: timeout must be a duration, got %s", describe(options.timeout)) end
 
   local timeout = timeout_ms / 1000
-  local load = { timeout = timeout, deadline = state.now + timeout, thread = coroutine.create(getter) }
+  local load = { timeout = timeout, deadline = state.now + timeout, thread = coroutine.create(getter), getter = getter }
   local context = new_context(options.group or "test", key)
   state.load = load
   return result(load, finish(load, coroutine.resume(load.thread, key, context)))
@@ -203,4 +203,4 @@ end
 
 M.reset()
 
-return M
+return require "lcache.strict"(M, "lcache.testing")

@@ -167,7 +167,12 @@ static void wrong_flags_are_named_in_full(void **state) {
       {"--script=", "--script \"\": is empty\n"},
       {"--listen", "--listen: needs a value, HOST:PORT\n"},
       {"--listen --jit", "--listen: needs a value, HOST:PORT\n"},
-      {"--lisen 1:2", "--lisen: unknown option, did you mean --listen?\n1:2: not an option, see lcache --help\n"},
+      {"--lisen 1:2", "--lisen: unknown option, did you mean --listen?\n"},
+      {"--lisen --jit=x", "--lisen: unknown option, did you mean --listen?\n--jit x: neither on nor off\n"},
+      {"--lisen=1:2 x", "--lisen: unknown option, did you mean --listen?\nx: not an option, see lcache --help\n"},
+      {"--http 8080", "--http 8080: not an address (no host), use 127.0.0.1:8080, or off\n"},
+      {"--http none", "--http none: not an address (no port), use 127.0.0.1:8001, or off\n"},
+      {"--listen 9000", "--listen 9000: not an address (no host), use 127.0.0.1:9000\n"},
       {"--worker=2", "--worker: unknown option, did you mean --workers?\n"},
       {"--mem", "--mem: unknown option, did you mean --memory?\n"},
       {"--log_levle=info", "--log_levle: unknown option, did you mean --log-level?\n"},
@@ -257,6 +262,54 @@ static void a_node_needs_a_script(void **state) {
                  "--script is missing: lcache --script app.lua (see lcache --help)\n");
 }
 
+static void a_word_that_is_no_option_may_have_been_the_script(void **state) {
+  struct fixture *f = *state;
+  expect_mistake(f, flags(f, "--scirpt app.lua"), "--scirpt: unknown option, did you mean --script?\n");
+  assert_int_equal(lc_config_finish(&f->config, &f->mistakes), 0);
+}
+
+static void a_script_that_is_not_there_is_named_with_its_place(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(environment(f, "LCACHE_SCRIPT=/no/such.lua"), 0);
+  assert_int_equal(lc_config_check_script(&f->config, &f->mistakes), LC_EINVAL);
+  assert_int_equal(flags(f, "--script /tmp"), 0);
+  assert_int_equal(lc_config_check_script(&f->config, &f->mistakes), LC_EINVAL);
+  assert_string_equal(text(f), "LCACHE_SCRIPT=/no/such.lua: no such file\n--script /tmp: is a folder\n");
+  assert_int_equal(flags(f, "--script /dev/null"), 0);
+  assert_int_equal(lc_config_check_script(&f->config, &f->mistakes), 0);
+}
+
+static void a_variable_that_is_nobodys_is_named(void **state) {
+  struct fixture *f = *state;
+  char *list[] = {"LCACHE_WOKERS=4", "LCACHE_CHECK=1",          "LCACHE_FROBNICATE=x",
+                  "LCACHE_",         "LCACHE_X=LCACHE_WORKERS", NULL};
+  assert_int_equal(lc_config_strange_variables(list, &f->mistakes), 0);
+  assert_string_equal(text(f), "LCACHE_WOKERS is not an option, did you mean LCACHE_WORKERS?\n"
+                               "LCACHE_CHECK is not an option, did you mean the flag --check?\n"
+                               "LCACHE_FROBNICATE is not an option\n"
+                               "LCACHE_X is not an option\n");
+}
+
+static void variables_of_options_and_of_others_are_known(void **state) {
+  struct fixture *f = *state;
+  char *list[] = {"LCACHE_WORKERS=4",
+                  "LCACHE_SECRET_TOKEN=x",
+                  "LCACHE_SECRETS_DIR=/run",
+                  "LCACHE_SERVER=a:1",
+                  "LCACHE_BIN_DIR=/tmp",
+                  "LCACHE_PRESET=asan",
+                  "LCACHE_SERVICE_HOST=x",
+                  "LCACHE_PORT=tcp://x",
+                  "LCACHE_PORT_8001_TCP=x",
+                  "LCACHE_SERVICE=x",
+                  "HOME=/root",
+                  "LCACHE_WROKERS=",
+                  "LCACHE_WOKERS",
+                  NULL};
+  assert_int_equal(lc_config_strange_variables(list, &f->mistakes), 0);
+  assert_int_equal(f->mistakes.len, 0);
+}
+
 static void buffer_memory_grows_with_the_workers_unless_it_is_given(void **state) {
   struct fixture *f = *state;
   assert_int_equal(flags(f, "--script a.lua --workers 64"), 0);
@@ -268,7 +321,8 @@ static void buffer_memory_that_cannot_hold_a_message_a_worker_is_refused(void **
   struct fixture *f = *state;
   assert_int_equal(flags(f, "--script a.lua --workers 2 --buffer-memory 7MB"), 0);
   assert_int_equal(lc_config_finish(&f->config, &f->mistakes), LC_EINVAL);
-  assert_non_null(strstr(text(f), "use at least 9MB"));
+  assert_string_equal(text(f), "buffer-memory: 7MB is too little for one message (max-message, 4MB) on each of 2 "
+                               "workers, use at least 9MB\n");
 }
 
 static void help_shows_every_option_that_is_built(void **state) {
@@ -325,6 +379,10 @@ int main(void) {
       TEST(the_script_cannot_set_its_own_path_nor_check),
       TEST(control_bytes_and_long_words_do_not_break_the_line),
       TEST(a_node_needs_a_script),
+      TEST(a_word_that_is_no_option_may_have_been_the_script),
+      TEST(a_script_that_is_not_there_is_named_with_its_place),
+      TEST(a_variable_that_is_nobodys_is_named),
+      TEST(variables_of_options_and_of_others_are_known),
       TEST(buffer_memory_grows_with_the_workers_unless_it_is_given),
       TEST(buffer_memory_that_cannot_hold_a_message_a_worker_is_refused),
       TEST(help_shows_every_option_that_is_built),

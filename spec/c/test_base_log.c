@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -106,6 +107,17 @@ static void test_a_json_line_has_the_same_parts(void **state) {
   assert_line(
       &line, "{\"time\":\"2026-11-23T21:42:07.123Z\",\"level\":\"warn\",\"event\":\"load failed\",\"group\":\"scores\","
              "\"key\":\"a\\\\x00\\\\\\\"b\",\"error\":\"say \\\"no\\\"\\n\",\"ms\":-9223372036854775808}\n");
+}
+
+static void test_numbers_and_booleans_are_themselves_in_json(void **state) {
+  (void)state;
+  struct lc_log_line line;
+  FORMAT(&line, LC_LOG_JSON, "e", LC_F_REAL("ms", 12.5), LC_F_REAL("big", 1e300), LC_F_BOOL("hit", true),
+         LC_F_BOOL("old", false), LC_F_REAL("inf", INFINITY));
+  assert_line(&line, "{\"time\":\"2026-11-23T21:42:07.123Z\",\"level\":\"warn\",\"event\":\"e\",\"ms\":12.5,"
+                     "\"big\":1e+300,\"hit\":true,\"old\":false,\"inf\":\"inf\"}\n");
+  FORMAT(&line, LC_LOG_TEXT, "e", LC_F_REAL("ms", 12.5), LC_F_BOOL("hit", true), LC_F_REAL("inf", -INFINITY));
+  assert_line(&line, "2026-11-23T21:42:07.123Z warn e ms=12.5 hit=true inf=-inf\n");
 }
 
 static void test_text_never_moves_a_terminal_and_stays_one_line(void **state) {
@@ -532,6 +544,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_text_line_is_quoted_only_where_needed),
       cmocka_unit_test(test_a_json_line_has_the_same_parts),
+      cmocka_unit_test(test_numbers_and_booleans_are_themselves_in_json),
       cmocka_unit_test(test_text_never_moves_a_terminal_and_stays_one_line),
       cmocka_unit_test(test_a_key_is_cut_at_64_bytes_and_tells_its_length),
       cmocka_unit_test(test_any_bytes_in_a_text_line_read_back),

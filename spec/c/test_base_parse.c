@@ -196,13 +196,38 @@ static void test_addresses(void **state) {
   }
 }
 
+static void test_sizes_are_written_in_the_largest_unit_that_fits(void **state) {
+  (void)state;
+  static const struct {
+    uint64_t bytes;
+    const char *text;
+  } rows[] = {{0, "0"},
+              {1000, "1000"},
+              {1024, "1KB"},
+              {1536, "1536"},
+              {64u << 20, "64MB"},
+              {UINT64_C(3) << 30, "3GB"},
+              {UINT64_C(1) << 50, "1048576GB"},
+              {UINT64_MAX, "18446744073709551615"}};
+  for (size_t i = 0; i < COUNT(rows); i++) {
+    char text[LC_SIZE_TEXT];
+    assert_string_equal(lc_format_size(rows[i].bytes, text), rows[i].text);
+    uint64_t bytes;
+    assert_int_equal(lc_parse_size(text, &bytes, NULL), 0);
+    assert_true(bytes == rows[i].bytes);
+  }
+}
+
 static void test_words_that_are_no_addresses(void **state) {
   (void)state;
   static const struct bad rows[] = {
       {"", "\"\": not an address (no port), use 127.0.0.1:8001"},
       {"localhost", "localhost: not an address (no port), use 127.0.0.1:8001"},
       {"[::1]", "[::1]: not an address (no port), use 127.0.0.1:8001"},
-      {":8001", ":8001: not an address (no host), use 127.0.0.1:8001"},
+      {"8080", "8080: not an address (no host), use 127.0.0.1:8080"},
+      {":9000", ":9000: not an address (no host), use 127.0.0.1:9000"},
+      {":", ":: not an address (no host), use 127.0.0.1:8001"},
+      {"70000", "70000: not an address (no port), use 127.0.0.1:8001"},
       {"localhost:", "localhost:: not an address (port not from 0 to 65535), use 127.0.0.1:8001"},
       {"localhost:70000", "localhost:70000: not an address (port not from 0 to 65535), use 127.0.0.1:8001"},
       {"localhost:http", "localhost:http: not an address (port not from 0 to 65535), use 127.0.0.1:8001"},
@@ -254,6 +279,7 @@ int main(void) {
       cmocka_unit_test(test_a_long_word_is_cut_but_the_advice_is_not),
       cmocka_unit_test(test_addresses),
       cmocka_unit_test(test_words_that_are_no_addresses),
+      cmocka_unit_test(test_sizes_are_written_in_the_largest_unit_that_fits),
       cmocka_unit_test(test_the_longest_host_fits_and_one_more_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,8 +124,13 @@ static void help_and_version_are_texts(void **state) {
     if (!strstr(line.options.text, lc_ctl_commands[i].about))
       fail_msg("--help: %s", lc_ctl_commands[i].about);
   }
-  assert_int_equal(parse(&line, "-h"), 0);
-  assert_non_null(line.options.text);
+  static const char *const ways[] = {"-h", "help", "help set"};
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    assert_int_equal(parse(&line, ways[i]), 0);
+    assert_non_null(line.options.text);
+    assert_non_null(strstr(line.options.text, "Commands:"));
+  }
+  assert_non_null(strstr(line.options.text, "value_base64"));
 }
 
 static void each_mistake_is_named(void **state) {
@@ -151,7 +156,8 @@ static void each_mistake_is_named(void **state) {
   expect_refused("nodes --server=:8001", "--server :8001: not an address (no host), use 127.0.0.1:8001");
   expect_refused("nodes --timeout 0", "--timeout 0: not a timeout, use 5s");
   expect_refused("nodes --timeout 5x", "--timeout 5x: not a duration, use 60s");
-  expect_refused("set g k v --ttl soon", "--ttl soon: not a duration, use 60s");
+  expect_refused("set g k v --ttl forever", "--ttl forever: not a time to live, use 60s or never");
+  expect_refused("set g k v --ttl -1", "--ttl -1: not a time to live, use 60s or never");
   expect_refused("set g k v --ttl 0", "--ttl 0: not a time to live, use 60s or never");
   expect_refused("get g k --ttl 5s", "--ttl goes with set");
   expect_refused("batch g k --refresh", "--only-if-cached and --refresh go with get");

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "group/internal.h"
 #include "test_group_fake.h"
 
 #define MB (1u << 20)
@@ -60,17 +61,15 @@ static void test_bad_declarations_are_refused_with_a_message(void **state) {
   refuse(same_name, "group \"g\" is declared twice");
   refuse(no_name, "a group's name is empty");
   refuse(long_name, "group \"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn...\": a name of 299 bytes, use at most 255");
-  refuse(too_much,
-         "group \"h\": the groups' bytes add up to more than the memory of 67108864 bytes: lower them or raise "
-         "--memory");
-  refuse(overflowing, "group \"g\": the groups' bytes add up to more than the memory of 67108864 bytes: lower them or "
-                      "raise --memory");
-  refuse(nothing_left, "the capped groups leave 1000 of 67108864 bytes of memory to the groups without a cap, which "
-                       "need 1 MiB: lower the caps or raise --memory");
+  refuse(too_much, "group \"h\": the groups' bytes add up to 65MB, more than --memory 64MB: lower them or raise it");
+  refuse(
+      overflowing,
+      "group \"g\": the groups' bytes add up to 18446744073709551615, more than --memory 64MB: lower them or raise it");
+  refuse(nothing_left, "the groups with bytes leave 1000 of --memory 64MB to those without, which need 1MB: lower "
+                       "them or raise it");
   refuse(too_small, "group \"g\": 100 bytes is too little, use at least 4096");
-  refuse(big_value,
-         "group \"g\": max_value of 262145 bytes is over a quarter of the group's bytes, use at most 262144");
-  refuse(over_message, "group \"g\": max_value of 5242880 bytes is over the message limit of 4194304 (--max-message)");
+  refuse(big_value, "group \"g\": max_value 262145 is over a quarter of the group's bytes, use at most 256KB");
+  refuse(over_message, "group \"g\": max_value 5MB is over the limit of a message, --max-message 4MB");
   refuse(no_key, "group \"g\": max_key of 0 bytes, use 1 to 65535");
   refuse(no_timeout, "group \"g\": the timeout is 0");
   refuse(no_loads, "group \"g\": max_loads is 0");
@@ -86,8 +85,8 @@ static void test_groups_without_a_cap_share_what_is_left(void **state) {
   fake_init(&fake, cap_first);
   assert_int_equal(fake_stats(&fake, 0).limit_bytes, 8 * MB);
   assert_int_equal(fake_stats(&fake, 1).limit_bytes, 56 * MB);
-  assert_int_equal(lc_group_max_value(lc_groups_at(fake.groups, 0)), 2 * MB);
-  assert_int_equal(lc_group_max_value(lc_groups_at(fake.groups, 1)), 4 * MB);
+  assert_int_equal(lc_groups_at(fake.groups, 0)->options.max_value, 2 * MB);
+  assert_int_equal(lc_groups_at(fake.groups, 1)->options.max_value, 4 * MB);
   fake_fini(&fake);
 }
 
@@ -111,7 +110,7 @@ static void test_groups_are_found_by_name_and_place(void **state) {
   assert_null(lc_groups_find(fake.groups, lc_slice_str("hh")));
   assert_null(lc_groups_find(fake.groups, lc_slice_str("")));
   assert_string_equal(lc_group_name(lc_groups_at(fake.groups, 0)), "g");
-  assert_int_equal(lc_group_max_key(lc_groups_at(fake.groups, 0)), 4096);
+  assert_int_equal(lc_groups_at(fake.groups, 0)->options.max_key, 4096);
   fake_fini(&fake);
 }
 

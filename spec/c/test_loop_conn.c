@@ -34,19 +34,20 @@ struct twin {
   int fd, peer;
   size_t len;
   bool answered;
-  ssize_t other_had; /* bytes at the other's peer when this one was read after it; -1: none yet */
-  struct gate *closed;
+  int wait_ms;    /* for the other's reply, where it should be there */
+  bool other_had; /* the other was read first, and its peer had the reply before this one was answered */
+  struct gate *read, *closed;
 };
 
 static void twin_read(void *arg, const uint8_t *data, size_t len) {
   (void)data, (void)len;
   static const uint8_t zeroes[16384];
   struct twin *twin = arg;
-  char byte;
-  if (twin->other->answered)
-    twin->other_had = recv(twin->other->peer, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  struct pollfd other = {.fd = twin->other->peer, .events = POLLIN};
+  twin->other_had = twin->other->answered && poll(&other, 1, twin->wait_ms) == 1;
   lc_outq_append(lc_conn_out(twin->conn), zeroes, twin->len);
   twin->answered = true;
+  gate_raise(twin->read);
 }
 
 static void twin_closed(void *arg, int reason) {
@@ -70,31 +71,34 @@ static void accept_and_ask_both(void *arg) {
 }
 
 /* Whether the reply to the first one read was there when the second was read. */
-static bool first_reply_was_early(struct lc_worker *worker, size_t len) {
-  struct gate closed = GATE_INIT;
+static bool first_reply_was_early(struct lc_worker *worker, size_t len, int wait_ms) {
+  struct gate read = GATE_INIT, closed = GATE_INIT;
   struct twins twins = {.worker = worker};
   uint16_t port;
   int listener = listen_socket(8, &port);
   char back[16384];
   for (int i = 0; i < 2; i++) {
     struct twin *twin = &twins.twin[i];
-    *twin = (struct twin){.other = &twins.twin[1 - i], .len = len, .other_had = -1, .closed = &closed};
+    *twin = (struct twin){.other = &twins.twin[1 - i], .len = len, .wait_ms = wait_ms};
+    twin->read = &read;
+    twin->closed = &closed;
     twin->peer = connect_socket(port);
     twin->fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
   on_worker(worker, accept_and_ask_both, &twins);
+  gate_wait(&read, 2);
   for (int i = 0; i < 2; i++)
     assert_int_equal(recv_all(twins.twin[i].peer, back, len), len);
   for (int i = 0; i < 2; i++)
     close(twins.twin[i].peer);
   gate_wait(&closed, 2);
   close(listener);
-  return twins.twin[0].other_had > 0 || twins.twin[1].other_had > 0;
+  return twins.twin[0].other_had || twins.twin[1].other_had;
 }
 
 static void short_replies_wait_until_all_connections_of_a_turn_were_read(void **state) {
-  assert_false(first_reply_was_early(*state, 1000));
-  assert_true(first_reply_was_early(*state, 16384));
+  assert_false(first_reply_was_early(*state, 1000, 0));
+  assert_true(first_reply_was_early(*state, 16384, 5000));
 }
 
 struct sender {

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/log.h"
 #include "loop/listener.h"
 
 #define WORKERS 2

@@ -129,6 +129,20 @@ static void nobody_listening_is_told_with_the_address(void **state) {
   answer_fini(&answer);
 }
 
+static void a_name_that_has_no_address_is_told(void **state) {
+  struct both *both = *state;
+  struct answer answer;
+  peer_close(&both->peer);
+  strcpy(both->peer.config.address.host, "a..b"); /* no name server is asked for an empty label */
+  both->peer.config.address.port = 1;
+  struct early early = {&both->peer, &answer};
+  answer_init(&answer, &both->peer, "/t.T/Echo", lc_slice_str("x"));
+  on_worker(both->peer.worker, open_and_call, &early);
+  answer_wait(&answer);
+  expect_status(&answer, LC_GRPC_UNAVAILABLE, "a..b:1: can't resolve the name (unknown node or service)");
+  answer_fini(&answer);
+}
+
 static void a_server_that_goes_down_fails_its_calls_and_then_new_ones(void **state) {
   struct both *both = *state;
   struct answer answer, late;
@@ -216,7 +230,7 @@ static void a_server_that_talks_rubbish_is_not_http2(void **state) {
   assert_true(send_all(fd, "220 mail.example.org ESMTP ready, and more words\r\n", 50));
   answer_wait(&answer);
   assert_int_equal(answer.status, LC_GRPC_UNAVAILABLE);
-  assert_non_null(strstr(answer.message, ": not an HTTP/2 server"));
+  assert_non_null(strstr(answer.message, ": not an HTTP/2 server (is this the server's --listen address?)"));
   close(fd);
   close(listener);
   answer_fini(&answer);
@@ -286,6 +300,7 @@ int main(void) {
       TEST(a_deadline_does_not_wait_for_a_connection),
       TEST(no_answer_to_the_connection_request_is_told),
       TEST(nobody_listening_is_told_with_the_address),
+      TEST(a_name_that_has_no_address_is_told),
       TEST(a_server_that_goes_down_fails_its_calls_and_then_new_ones),
       TEST(a_stopping_server_finishes_what_it_has_and_gets_nothing_new),
       TEST(an_http1_server_is_named_as_such),

@@ -34,11 +34,19 @@ static void misuse_of_group_names_line_group_and_value(void **state) {
       {"lcache.group('scores', { getter = print, timeout = {} })",
        "app.lua:2: group \"scores\": timeout must be a duration, got a table"},
       {"lcache.group('scores', { getter = print, bytes = '12XB' })",
-       "app.lua:2: group \"scores\": bytes must be a size, got \"12XB\""},
+       "app.lua:2: group \"scores\": bytes must be a size (like \"64MB\"), got \"12XB\""},
       {"lcache.group('scores', { getter = print, max_key = '1MB' })",
        "app.lua:2: group \"scores\": max_key must be at most 65535, got \"1MB\""},
       {"lcache.group('scores', { getter = print, max_value = -1 })",
-       "app.lua:2: group \"scores\": max_value must be a size, got -1"},
+       "app.lua:2: group \"scores\": max_value must be more than 0, got -1"},
+      {"lcache.group('scores', { getter = print, max_value = 1.5 })",
+       "app.lua:2: group \"scores\": max_value must be a size (like \"64MB\"), got 1.5"},
+      {"lcache.group('scores', { getter = print, ttl = -5 })",
+       "app.lua:2: group \"scores\": ttl must be more than 0, got -5"},
+      {"lcache.group('scores', { getter = { new = print } })",
+       "app.lua:2: group \"scores\": getter must be a function, got a table (a module's .new{...} makes one)"},
+      {"lcache:group('scores', { getter = print })",
+       "app.lua:2: lcache.group: the group's name must be a string, got a table (call lcache.group with a dot)"},
       {"lcache.group('scores', { getter = print, policy = 'fifo' })",
        "app.lua:2: group \"scores\": policy must be \"lru2\" or \"lru\", got \"fifo\""},
       {"lcache.group('scores', { getter = print, on_evict = true })",
@@ -138,13 +146,68 @@ static void options_of_groups_are_read(void **state) {
 
 static void what_ends_or_blocks_the_process_is_gone(void **state) {
   (void)state;
-  assert_describes(HEAD
-                   "assert(not os.exit and not os.execute and not os.remove and not os.rename and not os.tmpname)\n"
-                   "assert(not os.setlocale and not io.popen and not io.read and not io.stdout)\n"
-                   "assert(not debug and not ffi and not jit and not newproxy and not package.loadlib)\n"
-                   "assert(not pcall(require, 'ffi') and not pcall(require, 'string.buffer'))\n"
-                   "assert(not pcall(require, 'jit') and not pcall(require, 'debug') and package.cpath == '')\n"
-                   "assert(os.time and os.getenv and io.open and coroutine.wrap and bit.band)" TAIL);
+  assert_describes(HEAD "assert(not os.exit and not os.remove and not os.rename and not os.tmpname)\n"
+                        "assert(not os.setlocale and not io.read and not io.stdout)\n"
+                        "assert(not debug and not ffi and not jit and not newproxy and not package.loadlib)\n"
+                        "assert(not pcall(require, 'ffi') and not pcall(require, 'string.buffer'))\n"
+                        "assert(not pcall(require, 'jit') and not pcall(require, 'debug') and package.cpath == '')\n"
+                        "assert(os.time and os.getenv and io.open and coroutine.wrap and bit.band)" TAIL);
+}
+
+static void what_blocks_says_so(void **state) {
+  (void)state;
+  assert_string_equal(describe_error("\nos.execute('true')"),
+                      "app.lua:2: os.execute is not available in lcache: it blocks the worker");
+  assert_string_equal(describe_error("return io.popen('true')"),
+                      "io.popen is not available in lcache: it blocks the worker");
+}
+
+static void a_name_that_lcache_lacks_gets_the_nearest(void **state) {
+  (void)state;
+  assert_string_equal(describe_error(HEAD "lcache.gruop('g', {})"),
+                      "app.lua:2: lcache has no \"gruop\", did you mean \"group\"?");
+  assert_string_equal(describe_error(HEAD "lcache.htpp.get('u')"),
+                      "app.lua:2: lcache has no \"htpp\", did you mean \"http\"?");
+  assert_string_equal(describe_error(HEAD "lcache.http.post('u')"),
+                      "app.lua:2: lcache.http has no \"post\", there are escape, get, request");
+  assert_string_equal(describe_error(HEAD "lcache.log.wran('u')"),
+                      "app.lua:2: lcache.log has no \"wran\", did you mean \"warn\"?");
+  assert_string_equal(describe_error(HEAD "lcache.json.stringify({})"),
+                      "app.lua:2: lcache.json has no \"stringify\", there are array, array_mt, decode, encode, null");
+  assert_describes(HEAD "assert(rawget(lcache, 'gruop') == nil and lcache[1] == nil)" TAIL);
+}
+
+static void an_error_that_is_no_text_names_the_file(void **state) {
+  (void)state;
+  assert_string_equal(describe_error("error({})"), "app.lua: it raised a table, not a text: error(a table)");
+  assert_string_equal(describe_error("error()"), "app.lua: it raised a nil, not a text: error(a nil)");
+}
+
+static void misuse_in_a_tail_call_keeps_its_name(void **state) {
+  (void)state;
+  assert_string_equal(describe_error(HEAD "return lcache.http.escape({})"),
+                      "lcache.http.escape: the text must be a string, got a table");
+  assert_string_equal(describe_error(HEAD "lcache.http.escape()"),
+                      "app.lua:2: lcache.http.escape: the text must be a string, got nil");
+  assert_string_equal(describe_error(HEAD "lcache.json.decode(nil)"),
+                      "app.lua:2: lcache.json.decode: the text must be a string, got nil");
+  assert_string_equal(describe_error(HEAD "lcache.log.info({})"),
+                      "app.lua:2: lcache.log: the message must be a string, got a table");
+}
+
+static void a_missing_module_is_told_in_one_line_and_getters_with_where_ours_are(void **state) {
+  (void)state;
+  const char *message = describe_error("\nrequire 'no.such'");
+  assert_ptr_equal(strstr(message, "app.lua:2: module 'no.such' not found:\n\tno no/such.lua or no/such/init.lua in "),
+                   message);
+  assert_null(strstr(message, "own getters"));
+  assert_null(strstr(message, "no file"));
+  assert_non_null(strstr(message, ", lua/, ./lua/, "));
+  message = describe_error("\nrequire 'getters.nosuch'");
+  assert_non_null(strstr(message, "\n\tlcache's own getters are "));
+  assert_int_equal(message[strlen(message) - 1], '/');
+  message = describe_error("package.path = '/x/?.lua'\nrequire 'getters.nosuch'");
+  assert_string_equal(message, "app.lua:2: module 'getters.nosuch' not found:\n\tno file '/x/getters/nosuch.lua'");
 }
 
 static void bytecode_is_refused_however_it_comes(void **state) {
@@ -204,7 +267,8 @@ static void waiting_calls_are_refused_while_loading(void **state) {
   assert_string_equal(describe_error(HEAD "lcache.http.get(5)" TAIL),
                       "app.lua:2: lcache.http.get: the URL must be a string, got 5");
   assert_string_equal(describe_error(HEAD "lcache.http.get('http://x/', { tiemout = 1 })" TAIL),
-                      "app.lua:2: lcache.http.get: unknown option \"tiemout\"");
+                      "app.lua:2: lcache.http.get: unknown option \"tiemout\", there are headers, timeout, "
+                      "connect_timeout, max_bytes, redirects");
   assert_string_equal(describe_error(HEAD "lcache.http.request{ url = 'http://x/', timeout = 'soon' }" TAIL),
                       "app.lua:2: lcache.http.request: timeout must be a duration, got \"soon\"");
 }
@@ -259,6 +323,11 @@ int main(void) {
       cmocka_unit_test(misuse_of_configure_is_refused),
       cmocka_unit_test(options_of_groups_are_read),
       cmocka_unit_test(what_ends_or_blocks_the_process_is_gone),
+      cmocka_unit_test(what_blocks_says_so),
+      cmocka_unit_test(a_name_that_lcache_lacks_gets_the_nearest),
+      cmocka_unit_test(an_error_that_is_no_text_names_the_file),
+      cmocka_unit_test(misuse_in_a_tail_call_keeps_its_name),
+      cmocka_unit_test(a_missing_module_is_told_in_one_line_and_getters_with_where_ours_are),
       cmocka_unit_test(bytecode_is_refused_however_it_comes),
       cmocka_unit_test(modules_are_found_beside_the_script),
       cmocka_unit_test(a_script_that_loops_while_loading_is_stopped),

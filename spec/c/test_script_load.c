@@ -78,6 +78,20 @@ static void a_getter_that_fails_is_internal_and_logged_with_its_line(void **stat
   node_stop(node);
 }
 
+static void a_getter_that_fails_in_a_tail_call_is_named(void **state) {
+  (void)state;
+  struct script_node *node = node_start_source(HEAD GROUP("tail", "return lcache.json.encode({ f = print })")
+                                                   GROUP("name", "return string.rep()"));
+  assert_error(node, "tail", "k", LC_EINTERNAL, "getter failed");
+  node_wait_log(node, "lcache.json.encode: a function has no form in JSON, in the getter at app.lua:2\"");
+  assert_error(node, "name", "k", LC_EINTERNAL, "getter failed");
+  node_wait_log(node, "string expected, got no value), in the getter at ");
+  char *log = node_log(node);
+  assert_null(strstr(log, "0x"));
+  free(log);
+  node_stop(node);
+}
+
 static void an_endless_loop_ends_at_the_budget_and_hurts_nobody(void **state) {
   (void)state;
   struct node_config config = {
@@ -271,7 +285,7 @@ static void get_asks_another_group(void **state) {
   assert_value(node, "top", "bad", "nil|down");
   assert_value(node, "top", "boom", "nil|getter failed");
   assert_error(node, "typo", "k", LC_EINTERNAL, "getter failed");
-  node_wait_log(node, "there is no group \\\"bsae\\\"\" getter=app.lua:4");
+  node_wait_log(node, "there is no group \\\"bsae\\\", in the getter at app.lua:4\" getter=");
   struct node_result result;
   node_get(node, "a", "k", &result);
   assert_int_equal(result.code, LC_EUNAVAILABLE);
@@ -321,11 +335,14 @@ static void what_scripts_log_is_bounded_and_checked(void **state) {
   struct script_node *node = node_start_source(
       HEAD "print('while', 'loading', 1)\n" GROUP("flood", "for i = 1, 1000 do lcache.log.warn('flood') end return 'v'")
           GROUP("fields", "lcache.log.error('event', { n = 3, x = 0.5, ok = true, s = 'text' }) return 'v'")
-              GROUP("name", "lcache.log.info('x', { ['a b'] = 1 })")
-                  GROUP("value", "lcache.log.info('x', { a = {} })"));
+              GROUP("name", "lcache.log.info('x', { ['a b'] = 1 })") GROUP("value", "lcache.log.info('x', { a = {} })")
+                  GROUP("own", "lcache.log.info('x', { level = 1 })"));
   node_wait_log(node, "while loading 1");
   assert_value(node, "fields", "k", "v");
   node_wait_log(node, "x=0.5");
+  node_wait_log(node, "ok=true");
+  assert_error(node, "own", "k", LC_EINTERNAL, "getter failed");
+  node_wait_log(node, "lcache.log: a field can't be named level: the line has one of its own");
   assert_error(node, "name", "k", LC_EINTERNAL, "getter failed");
   assert_error(node, "value", "k", LC_EINTERNAL, "getter failed");
   assert_value(node, "flood", "k", "v");
@@ -415,6 +432,7 @@ int main(void) {
       cmocka_unit_test(keys_and_values_may_hold_any_byte),
       cmocka_unit_test(a_failed_source_is_unavailable_with_its_message),
       cmocka_unit_test(a_getter_that_fails_is_internal_and_logged_with_its_line),
+      cmocka_unit_test(a_getter_that_fails_in_a_tail_call_is_named),
       cmocka_unit_test(an_endless_loop_ends_at_the_budget_and_hurts_nobody),
       cmocka_unit_test(a_runaway_allocation_ends_at_the_cap_and_the_state_serves_on),
       cmocka_unit_test(garbage_alone_never_reaches_the_cap),

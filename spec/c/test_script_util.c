@@ -177,7 +177,7 @@ static void create_script(struct script_node *node, void *arg) {
 
 static void start_worker(struct script_node *node, unsigned i) {
   struct lc_err err = {0};
-  struct lc_worker_config config = {.index = i, .log = node->log, .buffer_limit_bytes = 64 << 20};
+  struct lc_worker_config config = {.index = i, .buffer_limit_bytes = 64 << 20};
   if (lc_worker_create(&config, &node->workers[i], &err) != LC_OK)
     fail_msg("%s", err.msg);
   assert_int_equal(lc_worker_run(node->workers[i], worker_nothing, worker_end, NULL), 0);

@@ -239,9 +239,8 @@ static void mutated_messages_never_crash_a_decoder(void **state) {
                                  : lc_msg_batch_get_response_encode(&got, &f->buf),
                      0);
     size_t whole = f->buf.len;
-    if (whole == 0)
-      fail_msg("message %d is empty", kind);
-    for (size_t i = 0; i < 8000; i++) {
+    assert_true(whole > 0);
+    for (size_t i = 0; whole > 0 && i < 8000; i++) {
       size_t len = i < whole ? i : 1 + (size_t)rand() % whole;
       uint8_t *bytes = malloc(len + 1);
       memcpy(bytes, f->buf.data, len);

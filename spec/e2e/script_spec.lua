@@ -172,6 +172,74 @@ describe("a getter", function()
   end)
 end)
 
+describe("the log of a script", function()
+  after_each(lcache.finish)
+
+  it("has numbers and booleans as JSON's own", function()
+    local node = lcache.start {
+      script = [[
+        local lcache = require "lcache"
+        lcache.group("g", { getter = function(key)
+          lcache.log.warn("slow", { ms = 12.5, rows = 3, hit = true, who = "7" })
+          return key
+        end })
+      ]],
+      args = { "--log-format", "json" },
+    }
+    assert.equal(0, node:ctl("get", "g", "k").status)
+    local line = node:wait_log('({"time"[^\n]*"message":"slow"[^\n]*})')
+    for _, field in ipairs { '"ms":12.5', '"rows":3', '"hit":true', '"who":"7"' } do
+      assert.is_truthy(line:find(field, 1, true), line)
+    end
+  end)
+end)
+
+describe("a program that was copied elsewhere", function()
+  local folder
+
+  local function shell(command) assert(os.execute(command) == 0, command) end
+
+  before_each(function()
+    folder = os.tmpname()
+    os.remove(folder)
+  end)
+  after_each(function() shell("rm -rf '" .. folder .. "'") end)
+
+  -- Copies the program below the folder, and the getters, and checks a script of a folder of its own.
+  local function check(bin, lua, module)
+    shell(("mkdir -p '%s/%s' '%s/%s' '%s/mine'"):format(folder, bin, folder, lua, folder))
+    shell(("cp '%s' '%s/%s/lcache'"):format(lcache.bin("lcache"), folder, bin))
+    shell(("cp -r '%s/lua/getters' '%s/%s'"):format(lcache.root, folder, lua))
+    local script = io.open(folder .. "/mine/app.lua", "w")
+    script:write(('require "lcache".group("g", { getter = require "%s".new "v" })\n'):format(module))
+    script:close()
+    return lcache.run({ folder .. "/" .. bin .. "/lcache", "--check", "--script", folder .. "/mine/app.lua" }, 20)
+  end
+
+  it("finds the getters in the share folder beside it", function()
+    local run = check("usr/bin", "usr/share/lcache/lua", "getters.static")
+    assert.equal("", run.err)
+    assert.equal(0, run.status)
+  end)
+
+  it("finds them in the clone whose build tree it is in", function()
+    local run = check("clone/.build/release/bin", "clone/lua", "getters.static")
+    assert.equal("", run.err)
+    assert.equal(0, run.status)
+  end)
+
+  it("says where they are when a script asks for one that there is not", function()
+    local run = check("clone/.build/release/bin", "clone/lua", "getters.statics")
+    assert.equal(2, run.status)
+    for _, text in ipairs {
+      "app.lua:1: module 'getters.statics' not found:\n\tno getters/statics.lua or getters/statics/init.lua in ",
+      "\n\tlcache's own getters are in " .. folder .. "/clone/lua/getters/\n",
+    } do
+      assert.is_truthy(run.err:find(text, 1, true), run.err)
+    end
+  end)
+end)
+
 describe("a getter of the tree", function()
   teardown(lcache.finish)
 

@@ -97,10 +97,52 @@ describe("lcache's start", function()
     assert.matches("^%-%-script is missing", result.err)
   end)
 
-  it("says that a script is not there", function()
+  it("says that a script is not there, or is a folder", function()
     local result = run { "--script", "no-such.lua" }
     assert.equal(2, result.status)
-    assert.matches("no%-such%.lua", result.err)
+    assert.equal("--script no-such.lua: no such file\n", result.err)
+    assert.equal("--script spec: is a folder\n", run({ "--script", "spec" }).err)
+    assert.equal("LCACHE_SCRIPT=spec: is a folder\n", run({}, { LCACHE_SCRIPT = "spec" }).err)
+  end)
+
+  it("says nothing more of a line that has an unknown option", function()
+    assert.equal("--scirpt: unknown option, did you mean --script?\n", run({ "--scirpt", "app.lua" }).err)
+    assert.equal("app.lua: not an option, use --script app.lua\n", run({ "app.lua" }).err)
+  end)
+
+  it("warns of a misspelt variable, and not of others' variables", function()
+    local node = lcache.start {
+      script = SCRIPT, env = { LCACHE_WOKERS = "4", LCACHE_SECRET_TOKEN = "x", LCACHE_SERVER = "127.0.0.1:1" },
+    }
+    node:wait_log("warn LCACHE_WOKERS is not an option, did you mean LCACHE_WORKERS%?\n")
+    node:stop()
+    assert.equal(1, node:count_log("is not an option"))
+  end)
+
+  -- Names and defaults, by option; what has no default there is not compared.
+  local function rows_of(text, pattern)
+    local rows, count = {}, 0
+    for names, rest in text:gmatch(pattern) do
+      for name in names:gmatch("%-%-([%l-]+)") do
+        rows[name] = rest
+        count = count + 1
+      end
+    end
+    return rows, count
+  end
+
+  it("has the options that README tells, with their defaults", function()
+    local help, help_count = rows_of(run({ "--help" }).out, "\n  (%-%-[%l-]+)([^\n]*)")
+    local file = assert(io.open(lcache.root .. "/README.md"))
+    local readme, readme_count = rows_of(file:read("*a"), "\n| (`%-%-[^|]*) |([^|\n]*)")
+    file:close()
+    assert.is_true(help_count > 15)
+    assert.equal(help_count, readme_count)
+    for name, rest in pairs(help) do
+      assert.is_truthy(readme[name], "README has no --" .. name)
+      local default = rest:match("%(default: (%w[%w.:]*)%)")
+      if default then assert.equal("`" .. default .. "`", readme[name]:match("`[^`]*`"), name) end
+    end
   end)
 
   it("names file and line of a script that doesn't parse", function()
@@ -144,7 +186,8 @@ describe("lcache's start", function()
   it("refuses groups whose bytes add up to more than the memory", function()
     local result = fail(SCRIPT .. 'lcache.group("big", { getter = function() end, bytes = "256MB" })\n')
     assert.equal(2, result.status)
-    assert.matches('^app%.lua:3: group "big": .*%-%-memory', result.err)
+    assert.equal('app.lua:3: group "big": the groups\' bytes add up to 257MB, more than --memory 256MB: '
+      .. "lower them or raise it\n", result.err)
   end)
 
   it("stops a script that loops for ever, at start", function()

@@ -54,6 +54,22 @@ describe("a stop", function()
     assert.equal("UNAVAILABLE", driver:finish(slow).code)
     assert.equal(0, node.process:wait())
     assert.is_true(lcache.now() - began < 4 * lcache.slowness)
+    assert.equal(1, node:count_log("warn  ?drain timeout passed requests_cut=1$"))
+  end)
+
+  it("says how many requests it waits for", function()
+    local node = lcache.start { script = SCRIPT }
+    local slow = driver:begin_get(node, "slow", tostring(1.5 * lcache.slowness))
+    lcache.wait("the load runs", function() return flights(node, "slow") == 1 end)
+    local seen = node:ctl_json("stats").uptime_ms
+    lcache.wait("the workers have counted it", function()
+      return node:ctl_json("stats").uptime_ms > seen + 300 * lcache.slowness
+    end)
+    node:signal("TERM")
+    node:wait_log("draining timeout_ms=10000 requests=1\n")
+    assert.equal("OK", driver:finish(slow).code)
+    assert.equal(0, node.process:wait())
+    assert.equal(0, node:count_log("drain timeout passed"))
   end)
 
   it("answers all that is in progress on all connections", function()

@@ -1,8 +1,10 @@
 #include "app/config.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -78,7 +80,12 @@ static int parse_address(const struct lc_option *option, const char *word, struc
   out->on = !(option->kind == LC_OPTION_ADDRESS_OR_OFF && strcmp(word, "off") == 0);
   if (!out->on)
     return LC_OK;
-  return lc_parse_address(word, &out->address, err) ? without_word(word, err) : LC_OK;
+  int code = lc_parse_address(word, &out->address, err) ? without_word(word, err) : LC_OK;
+  if (code && option->kind == LC_OPTION_ADDRESS_OR_OFF) {
+    const struct lc_err plain = *err;
+    lc_err_set(err, code, "%s, or off", plain.msg);
+  }
+  return code;
 }
 
 static int parse_text(const char *word, char **text, struct lc_err *err) {
@@ -260,17 +267,29 @@ static int no_value(const struct lc_option *option, struct lc_buf *mistakes) {
   return lc_buf_printf(mistakes, "--%s: needs a value, %s\n", option->name, option->operand) ? LC_ENOMEM : LC_EINVAL;
 }
 
+/* The word after an unknown flag is most likely its value: nothing to complain of on its own. */
+static int strange_flag(struct lc_config *config, int argc, char *const *argv, int *i, size_t len,
+                        struct lc_buf *mistakes) {
+  const char *argument = argv[*i];
+  config->strange_word = true;
+  if (!argument[len] && *i + 1 < argc && argv[*i + 1][0] != '-')
+    ++*i;
+  return unknown_flag(argument, len, mistakes);
+}
+
 /* Applies the argument at *i, and the next one if that is its value. */
 static int apply_flag(struct lc_config *config, int argc, char *const *argv, int *i, struct lc_buf *mistakes) {
   const struct place place = {.kind = LC_FROM_FLAG};
   const char *argument = strcmp(argv[*i], "-h") == 0 ? "--help" : argv[*i];
-  if (strncmp(argument, "--", 2) != 0 || !argument[2])
+  if (strncmp(argument, "--", 2) != 0 || !argument[2]) {
+    config->strange_word = true;
     return not_a_flag(argument, mistakes);
+  }
   const char *value = strchr(argument, '=');
   size_t len = value ? (size_t)(value - argument) : strlen(argument);
   const struct lc_option *option = lc_option_find(argument + 2, len - 2, '-');
   if (!option)
-    return unknown_flag(argument, len, mistakes);
+    return strange_flag(config, argc, argv, i, len, mistakes);
   if (value)
     value++;
   else if (option->kind == LC_OPTION_SWITCH)
@@ -307,6 +326,60 @@ int lc_config_environment(struct lc_config *config, char *const *environment, st
   return code;
 }
 
+int lc_config_check_script(const struct lc_config *config, struct lc_buf *mistakes) {
+  const struct lc_option *option = lc_option_find("script", strlen("script"), '-');
+  const struct place place = {.kind = lc_config_from(config, "script")};
+  struct stat status;
+  if (stat(config->script, &status) != 0)
+    return mistake(&place, option, config->script, errno == ENOENT ? "no such file" : strerror(errno), mistakes);
+  return S_ISDIR(status.st_mode) ? mistake(&place, option, config->script, "is a folder", mistakes) : LC_OK;
+}
+
+/* Not an option's, yet somebody's: scripts', lcachectl's, those that Kubernetes makes for a service named lcache. */
+static bool is_known_variable(const char *name, size_t len) {
+  static const char *const whole[] = {"SECRETS_DIR", "SERVER", "BIN_DIR", "PRESET", "PORT"};
+  static const char *const begun[] = {"SECRET_", "SERVICE_", "PORT_"};
+  for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
+    if (strlen(whole[i]) == len && strncmp(name, whole[i], len) == 0)
+      return true;
+  }
+  for (size_t i = 0; i < sizeof begun / sizeof begun[0]; i++) {
+    if (strncmp(name, begun[i], strlen(begun[i])) == 0)
+      return true;
+  }
+  return false;
+}
+
+static void name_strange_variable(const char *variable, size_t len, const char *name, struct lc_buf *lines) {
+  char text[SHOWN_MAX + 4];
+  const char *nearest = lc_option_nearest(name, len - (size_t)(name - variable));
+  const struct lc_option *option = nearest ? lc_option_find(nearest, strlen(nearest), '-') : NULL;
+  lc_buf_printf(lines, "%.*s is not an option", (int)len, shown(variable, text));
+  if (option && option->flag_only)
+    lc_buf_printf(lines, ", did you mean the flag --%s?", option->name);
+  else if (option) {
+    char right[LC_OPTION_NAME_SIZE];
+    lc_option_env_name(option, right);
+    lc_buf_printf(lines, ", did you mean %s?", right);
+  }
+  lc_buf_char(lines, '\n');
+}
+
+int lc_config_strange_variables(char *const *environment, struct lc_buf *lines) {
+  static const char prefix[] = "LCACHE_";
+  for (char *const *entry = environment; *entry; entry++) {
+    size_t len = strcspn(*entry, "=");
+    if (strncmp(*entry, prefix, sizeof prefix - 1) != 0 || !(*entry)[len] || !(*entry)[len + 1])
+      continue;
+    const char *name = *entry + sizeof prefix - 1;
+    size_t name_len = len - (sizeof prefix - 1);
+    const struct lc_option *option = lc_option_of_variable(*entry, len);
+    if ((!option || option->flag_only) && !is_known_variable(name, name_len))
+      name_strange_variable(*entry, len, name, lines);
+  }
+  return lines->failed ? LC_ENOMEM : LC_OK;
+}
+
 static int unknown_field(const char *where, const char *name, struct lc_buf *mistakes) {
   const char *nearest = lc_option_nearest(name, strlen(name));
   const struct lc_option *option = nearest ? lc_option_find(nearest, strlen(nearest), '-') : NULL;
@@ -333,6 +406,7 @@ int lc_config_setting(struct lc_config *config, const char *where, const char *n
 }
 
 static void check_buffer_memory(struct lc_config *config, struct lc_buf *mistakes) {
+  char given[LC_SIZE_TEXT], message[LC_SIZE_TEXT];
   uint64_t least = config->workers * config->max_message_bytes;
   if (config->buffer_memory_bytes >= 2 * least)
     return;
@@ -340,15 +414,16 @@ static void check_buffer_memory(struct lc_config *config, struct lc_buf *mistake
     config->buffer_memory_bytes = 2 * least;
   else if (config->buffer_memory_bytes < least)
     lc_buf_printf(mistakes,
-                  "buffer-memory: %llu bytes are too little for one message (max-message, %llu bytes) on each of %llu "
-                  "workers, use at least %lluMB\n",
-                  (unsigned long long)config->buffer_memory_bytes, (unsigned long long)config->max_message_bytes,
-                  (unsigned long long)config->workers, ((unsigned long long)least >> 20) + 1);
+                  "buffer-memory: %s is too little for one message (max-message, %s) on each of %llu workers, use at "
+                  "least %lluMB\n",
+                  lc_format_size(config->buffer_memory_bytes, given),
+                  lc_format_size(config->max_message_bytes, message), (unsigned long long)config->workers,
+                  ((unsigned long long)least >> 20) + 1);
 }
 
 int lc_config_finish(struct lc_config *config, struct lc_buf *mistakes) {
   size_t before = mistakes->len;
-  if (!config->script)
+  if (!config->script && !config->strange_word)
     lc_buf_str(mistakes, "--script is missing: lcache --script app.lua (see lcache --help)\n");
   check_buffer_memory(config, mistakes);
   if (mistakes->failed)

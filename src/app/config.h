@@ -36,6 +36,7 @@ struct lc_config {
   uint64_t cpu_budget_ms, drain_timeout_ms;
   uint64_t max_message_bytes, max_connections, max_streams, source_connections;
   bool jit, check, version, help;
+  bool strange_word; /* the command line has a word that is no option: it may have been meant for one */
   enum lc_log_level log_level;
   enum lc_log_format log_format;
   uint8_t from[LC_OPTIONS_MAX]; /* enum lc_config_place, by the option's place in the table */
@@ -48,6 +49,15 @@ void lc_config_fini(struct lc_config *config);
 /* Each: 0; LC_EINVAL with lines added to `mistakes`; LC_ENOMEM. */
 int lc_config_flags(struct lc_config *config, int argc, char *const *argv, struct lc_buf *mistakes);
 int lc_config_environment(struct lc_config *config, char *const *environment, struct lc_buf *mistakes);
+
+/* Is there such a script at all? As above. */
+int lc_config_check_script(const struct lc_config *config, struct lc_buf *mistakes);
+
+/*
+ * Names the variables that begin with LCACHE_ but are nobody's, one a line: no mistakes, other programs may use them.
+ * 0 or LC_ENOMEM.
+ */
+int lc_config_strange_variables(char *const *environment, struct lc_buf *lines);
 
 /* One field of lcache.configure; where: "app.lua:3". */
 int lc_config_setting(struct lc_config *config, const char *where, const char *name, const char *value,

@@ -98,6 +98,18 @@ static int serve(struct program *program) {
   return 0;
 }
 
+/* A misspelt variable would go unnoticed otherwise. */
+static void warn_of_variables(struct lc_log *log) {
+  struct lc_buf lines;
+  lc_buf_init(&lines);
+  if (lc_config_strange_variables(environ, &lines) == LC_OK && lc_buf_char(&lines, '\0') == LC_OK) {
+    char *rest = NULL;
+    for (char *line = strtok_r((char *)lines.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+      lc_log_event(log, LC_LOG_WARN, line);
+  }
+  lc_buf_fini(&lines);
+}
+
 static int start_log_and_serve(struct program *program) {
   const struct lc_config *config = &program->setup.config;
   int code = lc_log_create(STDERR_FILENO, config->log_level, config->log_format, &program->log);
@@ -106,6 +118,7 @@ static int start_log_and_serve(struct program *program) {
     return EXIT_RUNTIME;
   }
   lc_process_raise_file_limit(program->log);
+  warn_of_variables(program->log);
   if (config->http.on && lc_config_from(config, "http") != LC_FROM_DEFAULT)
     lc_log_event(program->log, LC_LOG_WARN, "the HTTP face is not built yet: --http does nothing");
   int status = serve(program);

@@ -46,7 +46,7 @@ static int create_workers(struct lc_node *node, struct lc_err *err) {
     return lc_err_set(err, LC_ENOMEM, "out of memory");
   for (unsigned i = 0; i < node->count; i++) {
     const struct lc_worker_config config = {
-        .index = i, .log = node->log, .buffer_limit_bytes = (size_t)(settings->buffer_memory_bytes / node->count)};
+        .index = i, .buffer_limit_bytes = (size_t)(settings->buffer_memory_bytes / node->count)};
     node->state[i].node = node;
     node->state[i].index = i;
     int code = lc_worker_create(&config, &node->workers[i], err);

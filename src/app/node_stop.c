@@ -32,6 +32,14 @@ static void log_stuck(struct lc_node *node) {
   }
 }
 
+/* Requests in progress, at each worker's last tick. */
+static uint64_t requests_in_progress(const struct lc_node *node) {
+  uint64_t total = 0;
+  for (unsigned i = 0; i < node->running; i++)
+    total += atomic_load_explicit(&node->state[i].streams, memory_order_relaxed);
+  return total;
+}
+
 static void on_deadline(uv_timer_t *timer) {
   struct lc_node *node = timer->data;
   if (node->cut || node->phase != LC_NODE_DRAINING) {
@@ -41,6 +49,8 @@ static void on_deadline(uv_timer_t *timer) {
     return;
   }
   node->cut = true;
+  if (atomic_load(&node->stop_asked))
+    lc_log_event(node->log, LC_LOG_WARN, "drain timeout passed", LC_F_INT("requests_cut", requests_in_progress(node)));
   lc_groups_drain(node->groups);
   for (unsigned i = 0; i < node->running; i++) {
     node->state[i].cut.run = lc_node_worker_cut;
@@ -72,7 +82,8 @@ static void join(struct lc_node *node) {
 void lc_node_advance(struct lc_node *node) {
   if (node->phase == LC_NODE_SERVING) {
     if (atomic_load(&node->stop_asked)) {
-      lc_log_event(node->log, LC_LOG_INFO, "draining", LC_F_INT("timeout_ms", node->setup->config.drain_timeout_ms));
+      lc_log_event(node->log, LC_LOG_INFO, "draining", LC_F_INT("timeout_ms", node->setup->config.drain_timeout_ms),
+                   LC_F_INT("requests", requests_in_progress(node)));
       begin_drain(node, node->setup->config.drain_timeout_ms);
     }
     return;

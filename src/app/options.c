@@ -108,7 +108,7 @@ const struct lc_option lc_options[] = {
      .fallback = "2048",
      .min = "1",
      .max = "65536",
-     .help = "connections to one host of a source; more requests wait"},
+     .help = "connections to one host of a source, all workers together; more requests wait"},
     {.name = "drain-timeout",
      .kind = LC_OPTION_DURATION,
      .offset = FIELD(drain_timeout_ms),
@@ -239,6 +239,16 @@ void lc_option_field_name(const struct lc_option *option, char out[LC_OPTION_NAM
   convert(option->name, out, LC_OPTION_NAME_SIZE, tolower);
 }
 
+const struct lc_option *lc_option_of_variable(const char *name, size_t len) {
+  for (size_t i = 0; i < lc_options_count; i++) {
+    char variable[LC_OPTION_NAME_SIZE];
+    lc_option_env_name(&lc_options[i], variable);
+    if (strlen(variable) == len && strncmp(variable, name, len) == 0)
+      return &lc_options[i];
+  }
+  return NULL;
+}
+
 static void help_line(const struct lc_option *option, struct lc_buf *out) {
   char left[96];
   snprintf(left, sizeof left, "--%s%s%s", option->name, option->operand ? " " : "",
@@ -264,6 +274,9 @@ int lc_options_help(struct lc_buf *out) {
       "Each option is also an environment variable (--lua-memory: LCACHE_LUA_MEMORY) and, but for --script, a field\n"
       "of lcache.configure{...} in the script (lua_memory). The flag wins over the variable, the variable over the\n"
       "script. --check, --version and --help are flags only.\n"
+      "\n"
+      "On standard error: the log, and when it serves one line in plain text, with --log-format json too:\n"
+      "ready grpc=127.0.0.1:8001 http=off workers=2 groups=1\n"
       "\n"
       "Sizes: 4096, 64KB, 256MB, 1GB (powers of 1024). Durations: 250ms, 60s, 5m, 1h, or a number of seconds.\n"
       "Signals: TERM and INT drain and exit 0 (a second one exits at once), USR2 writes the node's state to the log.\n"

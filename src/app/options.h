@@ -46,6 +46,9 @@ const struct lc_option *lc_option_find(const char *name, size_t len, char separa
 /* The name that the user may have meant; NULL if none is near. Ignores whether it has - or _. */
 const char *lc_option_nearest(const char *name, size_t len);
 
+/* The option whose environment variable has that name, NULL if there is none. */
+const struct lc_option *lc_option_of_variable(const char *name, size_t len);
+
 #define LC_OPTION_NAME_SIZE 48
 void lc_option_env_name(const struct lc_option *option, char out[LC_OPTION_NAME_SIZE]);   /* LCACHE_LUA_MEMORY */
 void lc_option_field_name(const struct lc_option *option, char out[LC_OPTION_NAME_SIZE]); /* lua_memory */

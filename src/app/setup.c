@@ -64,8 +64,10 @@ int lc_setup_load(struct lc_setup *setup, int argc, char *const *argv, char *con
   if (config->help || config->version)
     return code;
   keep(&code, lc_config_environment(config, environment, mistakes));
-  if (config->script)
-    keep(&code, apply_script(setup, mistakes));
+  if (config->script) {
+    int missing = lc_config_check_script(config, mistakes);
+    keep(&code, missing ? missing : apply_script(setup, mistakes));
+  }
   keep(&code, lc_config_finish(config, mistakes));
   return code;
 }
@@ -101,37 +103,23 @@ int lc_setup_groups(const struct lc_setup *setup, const struct lc_exec *exec, co
   return code;
 }
 
-/* Of the sizes and times that read well, the largest unit that needs no fraction. */
-static void print_amount(uint64_t amount, const char *const *units, const uint64_t *factors, size_t count,
-                         struct lc_buf *out) {
-  size_t i = 0;
-  while (i + 1 < count && amount % factors[i] == 0)
-    amount /= factors[i++];
-  lc_buf_printf(out, "%llu%s", (unsigned long long)amount, units[i]);
-}
-
-static void print_size(uint64_t bytes, struct lc_buf *out) {
-  static const char *const units[] = {"", "KB", "MB", "GB"};
-  static const uint64_t factors[] = {1024, 1024, 1024};
-  if (bytes)
-    print_amount(bytes, units, factors, 4, out);
-  else
-    lc_buf_str(out, "shared");
-}
-
+/* In the largest unit that needs no fraction. */
 static void print_duration(uint64_t ms, struct lc_buf *out) {
   static const char *const units[] = {"ms", "s", "m", "h"};
   static const uint64_t factors[] = {1000, 60, 60};
+  size_t i = 0;
+  while (i < 3 && ms && ms % factors[i] == 0)
+    ms /= factors[i++];
   if (ms)
-    print_amount(ms, units, factors, 4, out);
+    lc_buf_printf(out, "%llu%s", (unsigned long long)ms, units[i]);
   else
     lc_buf_str(out, "none");
 }
 
 static void print_group(const struct lc_group_options *group, const char *where, struct lc_buf *out) {
-  lc_buf_printf(out, "%s: group %s bytes=", where, group->name);
-  print_size(group->limit_bytes, out);
-  lc_buf_str(out, " ttl=");
+  char size[LC_SIZE_TEXT];
+  lc_format_size(group->limit_bytes, size);
+  lc_buf_printf(out, "%s: group %s bytes=%s ttl=", where, group->name, group->limit_bytes ? size : "shared");
   print_duration(group->ttl_ms, out);
   lc_buf_str(out, " timeout=");
   print_duration(group->timeout_ms, out);

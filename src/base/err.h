@@ -28,7 +28,7 @@ enum lc_code {
   LC_EUNSUPPORTED = -13, /* known, but not built */
 };
 
-#define LC_ERR_MSG_SIZE 512
+#define LC_ERR_MSG_SIZE 1024
 
 /* A code and one line of text for a person. Zeroed means "no error". */
 struct lc_err {

@@ -38,15 +38,18 @@ void lc_log_destroy(struct lc_log *log);
 /* One field of a line. Build with the LC_F_ macros. */
 struct lc_log_field {
   const char *name;
-  enum { LC_FIELD_END, LC_FIELD_STR, LC_FIELD_KEY, LC_FIELD_INT } kind;
+  enum { LC_FIELD_END, LC_FIELD_STR, LC_FIELD_KEY, LC_FIELD_INT, LC_FIELD_REAL, LC_FIELD_BOOL } kind;
   struct lc_slice text;
-  int64_t number;
+  int64_t number; /* LC_FIELD_INT; LC_FIELD_BOOL: 0 or 1 */
+  double real;    /* 14 digits are shown; what JSON has no number for (inf, nan) is a string there */
 };
 
 #define LC_F_STR(name_, s_) ((struct lc_log_field){.name = (name_), .kind = LC_FIELD_STR, .text = lc_slice_str(s_)})
 #define LC_F_TEXT(name_, slice_) ((struct lc_log_field){.name = (name_), .kind = LC_FIELD_STR, .text = (slice_)})
 #define LC_F_KEY(slice_) ((struct lc_log_field){.name = "key", .kind = LC_FIELD_KEY, .text = (slice_)})
 #define LC_F_INT(name_, n_) ((struct lc_log_field){.name = (name_), .kind = LC_FIELD_INT, .number = (int64_t)(n_)})
+#define LC_F_REAL(name_, x_) ((struct lc_log_field){.name = (name_), .kind = LC_FIELD_REAL, .real = (x_)})
+#define LC_F_BOOL(name_, b_) ((struct lc_log_field){.name = (name_), .kind = LC_FIELD_BOOL, .number = (b_) ? 1 : 0})
 
 /* True if a line of that level would be written: check before building costly fields. NULL log: false. */
 bool lc_log_enabled(const struct lc_log *log, enum lc_log_level level);

@@ -1,6 +1,7 @@
 #include "base/log_line.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "base/utf8.h"
@@ -149,15 +150,30 @@ static void put_string(struct lc_log_line *line, enum lc_log_format format, cons
     put_end(line, "\"");
 }
 
-static void put_number(struct lc_log_line *line, enum lc_log_format format, const char *name, int64_t number) {
-  char digits[24];
-  size_t len = (size_t)snprintf(digits, sizeof digits, "%" PRId64, number);
+/* A value that is bare in both formats. */
+static void put_word(struct lc_log_line *line, enum lc_log_format format, const char *name, const char *word) {
   size_t start = line->len;
   if (!begin_field(line, format, name, false))
     return;
-  put(line, digits, len);
+  put_str(line, word);
   if (line->cut)
     line->len = start;
+}
+
+static void put_number(struct lc_log_line *line, enum lc_log_format format, const char *name, int64_t number) {
+  char digits[24];
+  snprintf(digits, sizeof digits, "%" PRId64, number);
+  put_word(line, format, name, digits);
+}
+
+static void put_real(struct lc_log_line *line, enum lc_log_format format, const char *name, double real) {
+  char digits[32];
+  snprintf(digits, sizeof digits, "%.14g", real);
+  if (isfinite(real)) {
+    put_word(line, format, name, digits);
+  } else {
+    put_string(line, format, name, lc_slice_str(digits), escape_text);
+  }
 }
 
 static void put_key(struct lc_log_line *line, enum lc_log_format format, const char *name, struct lc_slice key) {
@@ -179,6 +195,12 @@ static void put_field(struct lc_log_line *line, enum lc_log_format format, const
     break;
   case LC_FIELD_INT:
     put_number(line, format, field->name, field->number);
+    break;
+  case LC_FIELD_REAL:
+    put_real(line, format, field->name, field->real);
+    break;
+  case LC_FIELD_BOOL:
+    put_word(line, format, field->name, field->number ? "true" : "false");
     break;
   case LC_FIELD_END:
     break;

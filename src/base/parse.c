@@ -52,6 +52,15 @@ int lc_parse_size(const char *word, uint64_t *bytes, struct lc_err *err) {
   return LC_OK;
 }
 
+const char *lc_format_size(uint64_t bytes, char out[LC_SIZE_TEXT]) {
+  static const char *const units[] = {"", "KB", "MB", "GB"};
+  size_t i = 0;
+  for (; i + 1 < COUNT(units) && bytes && bytes % 1024 == 0; i++)
+    bytes /= 1024;
+  snprintf(out, LC_SIZE_TEXT, "%" PRIu64 "%s", bytes, units[i]);
+  return out;
+}
+
 /* Milliseconds in a unit's name, 0 for none known. */
 static uint64_t unit_ms(const char *name) {
   static const struct {
@@ -145,9 +154,20 @@ static const char *split_address(const char *word, struct lc_slice *host, const 
   return ipv6_fault(*host);
 }
 
+/* For "8080" and ":8080", which are only a port: false if the word is none. */
+static bool refuse_bare_port(struct lc_err *err, const char *word) {
+  uint64_t port = 0;
+  if (lc_parse_uint(word + (*word == ':'), 0, UINT16_MAX, &port, NULL) != LC_OK)
+    return false;
+  lc_err_set(err, LC_EINVAL, "%.256s: not an address (no host), use 127.0.0.1:%" PRIu64, word, port);
+  return true;
+}
+
 int lc_parse_address(const char *word, struct lc_address *address, struct lc_err *err) {
   struct lc_slice host;
   const char *port;
+  if (refuse_bare_port(err, word))
+    return LC_EINVAL;
   const char *fault = split_address(word, &host, &port);
   if (!fault && host.len >= LC_HOST_SIZE)
     fault = "not an address (host name too long), use 127.0.0.1:8001";

@@ -13,6 +13,11 @@
 /* "4096", "64KB", "256MB", "1GB" (powers of 1024, case ignored; a bare number is bytes). */
 int lc_parse_size(const char *word, uint64_t *bytes, struct lc_err *err);
 
+#define LC_SIZE_TEXT 24
+
+/* Writes a size as people type it, in the largest unit that needs no fraction: "64MB", "1000". Returns `out`. */
+const char *lc_format_size(uint64_t bytes, char out[LC_SIZE_TEXT]);
+
 /*
  * "250ms", "60s", "5m", "1h", "1.5s", or a bare number of seconds ("0.25"). Parts of a millisecond round up; at most
  * 100 years, so that adding one to a clock cannot overflow.
@@ -24,7 +29,8 @@ int lc_parse_uint(const char *word, uint64_t min, uint64_t max, uint64_t *value,
 
 #define LC_HOST_SIZE 256
 
-/* "HOST:PORT", "[::1]:8001"; the message says why a word is none, for ":8001" `(no host)`. Port 0 to 65535. */
+/* "HOST:PORT", "[::1]:8001"; the message says why a word is none, for ":8001" `(no host)`, and
+ * shows a right one, with the word's port where that is all it has. Port 0 to 65535. */
 struct lc_address {
   char host[LC_HOST_SIZE]; /* without brackets */
   uint16_t port;

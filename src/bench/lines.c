@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "bench/bench.h"
@@ -19,6 +18,14 @@ static int line_open(struct lc_bench_conn *conn) {
 static size_t line_len(const uint8_t *data, size_t len) {
   const uint8_t *end = memchr(data, '\n', len);
   return end ? (size_t)(end - data) + 1 : 0;
+}
+
+/* The digits at `data`; what was received has no NUL for strtoul. */
+static size_t number_at(const uint8_t *data, size_t len) {
+  size_t number = 0;
+  for (size_t i = 0; i < len && data[i] >= '0' && data[i] <= '9'; i++)
+    number = number * 10 + (size_t)(data[i] - '0');
+  return number;
 }
 
 static int redis_request(struct lc_bench_conn *conn, enum lc_bench_op op, uint32_t tag, struct lc_slice key,
@@ -43,12 +50,11 @@ static size_t redis_reply(const uint8_t *data, size_t len, int *status, size_t *
   *bytes = 0;
   if (line == 0 || data[0] != '$')
     return line;
-  long value = strtol((const char *)data + 1, NULL, 10);
-  if (value < 0) {
+  if (data[1] == '-') {
     *status = LC_GRPC_NOT_FOUND;
     return line;
   }
-  *bytes = (size_t)value;
+  *bytes = number_at(data + 1, line - 1);
   size_t whole = line + *bytes + 2;
   return whole <= len ? whole : 0;
 }
@@ -82,7 +88,7 @@ static size_t memcached_reply(const uint8_t *data, size_t len, int *status, size
   size_t at = line - 2; /* VALUE key flags length\r\n */
   while (at > 0 && data[at - 1] != ' ')
     at--;
-  *bytes = (size_t)strtoul((const char *)data + at, NULL, 10);
+  *bytes = number_at(data + at, line - at);
   size_t whole = line + *bytes + 2 + 5; /* value CRLF END CRLF */
   return whole <= len ? whole : 0;
 }

@@ -44,7 +44,7 @@ static int connect_to(const struct lc_address *address, struct lc_err *err) {
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
   int rc = getaddrinfo(address->host, port, &hints, &found);
   if (rc != 0)
-    return lc_err_set(err, LC_EIO, "%s: %s", address->host, gai_strerror(rc));
+    return lc_err_set(err, LC_EIO, "%s: can't resolve the name (%s)", address->host, gai_strerror(rc));
   int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   int one = 1;
   if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0) {

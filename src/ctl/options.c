@@ -20,12 +20,13 @@ static const char HELP[] = "Usage: lcachectl [options] COMMAND\n"
                            "\n"
                            "Options:\n"
                            "  --server HOST:PORT    the node to ask (default " DEFAULT_SERVER ", or $LCACHE_SERVER)\n"
-                           "  --json                print JSON\n"
+                           "  --json                print JSON; a value that isn't UTF-8 as \"value_base64\", a key\n"
+                           "                        as \"key_base64\"\n"
                            "  --timeout DURATION    give up after this long (default 10s)\n"
                            "  --only-if-cached      get: don't load\n"
                            "  --refresh             get: load anew even if it is cached\n"
                            "  --ttl DURATION        set: how long it lives (default the group's; `never` for no end)\n"
-                           "  --help, --version\n"
+                           "  --help, --version     (also lcachectl help)\n"
                            "  --                    what follows is not an option: lcachectl get scores -- --odd-key\n"
                            "\n"
                            "Exit status: 0, 1 for not found, 2 for any other error with one line on standard error.\n";
@@ -36,11 +37,10 @@ static int parse_ttl(struct lc_ctl_options *options, const char *word, struct lc
     return LC_OK;
   }
   uint64_t ms = 0;
-  int rc = lc_parse_duration_ms(word, &ms, err);
-  if (rc == LC_OK && ms == 0)
-    rc = lc_err_set(err, LC_EINVAL, "%s: not a time to live, use 60s or never", word);
+  if (lc_parse_duration_ms(word, &ms, NULL) != LC_OK || ms == 0)
+    return lc_err_set(err, LC_EINVAL, "%s: not a time to live, use 60s or never", *word ? word : "\"\"");
   options->ttl_ms = (int64_t)ms;
-  return rc;
+  return LC_OK;
 }
 
 static int parse_timeout(struct lc_ctl_options *options, const char *word, struct lc_err *err) {
@@ -170,6 +170,10 @@ int lc_ctl_parse(int argc, char **argv, const char *server_env, struct lc_ctl_op
     return LC_OK;
   if (words == 0)
     return lc_err_set(err, LC_EINVAL, "no command (lcachectl --help)");
+  if (strcmp(argv[0], "help") == 0) {
+    options->text = HELP;
+    return LC_OK;
+  }
   int rc = find_command(options, argv[0], err);
   if (rc != LC_OK)
     return rc;

@@ -66,8 +66,6 @@ struct lc_group *lc_groups_find(struct lc_groups *groups, struct lc_slice name);
 /* The same, or LC_EINVAL (empty), LC_ENOTFOUND with a message in a client's words. */
 int lc_groups_resolve(struct lc_groups *groups, struct lc_slice name, struct lc_group **group, struct lc_err *err);
 const char *lc_group_name(const struct lc_group *group);
-size_t lc_group_max_key(const struct lc_group *group);
-size_t lc_group_max_value(const struct lc_group *group);
 
 /* Refuse new loads with LC_EUNAVAILABLE "draining" from now on; hits and loads in progress go on. Any thread. */
 void lc_groups_drain(struct lc_groups *groups);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "base/alloc.h"
+#include "base/parse.h"
 #include "group/internal.h"
 
 #define MIN_SHARED_BYTES (1u << 20)
@@ -11,26 +12,36 @@
 #define SWEEP_ITEMS 2000u /* a call, over all groups of a worker */
 #define SWEEP_ITEMS_MIN 100u
 
+static uint64_t sum_of_limits(const struct lc_groups_config *config) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < config->count; i++) {
+    if (__builtin_add_overflow(sum, config->options[i].limit_bytes, &sum))
+      return UINT64_MAX;
+  }
+  return sum;
+}
+
 /* What the groups without a cap share. */
 static int shared_bytes(const struct lc_groups_config *config, uint64_t *shared, struct lc_err *err) {
+  char sum[LC_SIZE_TEXT], memory[LC_SIZE_TEXT];
   uint64_t left = config->memory_bytes;
   bool any_shares = false;
   for (size_t i = 0; i < config->count; i++) {
     uint64_t limit = config->options[i].limit_bytes;
     if (limit > left) {
       return lc_err_set(err, LC_EINVAL,
-                        "group \"%s\": the groups' bytes add up to more than the memory of %llu bytes: lower them or "
-                        "raise --memory",
-                        config->options[i].name, (unsigned long long)config->memory_bytes);
+                        "group \"%s\": the groups' bytes add up to %s, more than --memory %s: lower them or raise it",
+                        config->options[i].name, lc_format_size(sum_of_limits(config), sum),
+                        lc_format_size(config->memory_bytes, memory));
     }
     left -= limit;
     any_shares = any_shares || limit == 0;
   }
   if (any_shares && left < MIN_SHARED_BYTES) {
     return lc_err_set(err, LC_EINVAL,
-                      "the capped groups leave %llu of %llu bytes of memory to the groups without a cap, which need "
-                      "1 MiB: lower the caps or raise --memory",
-                      (unsigned long long)left, (unsigned long long)config->memory_bytes);
+                      "the groups with bytes leave %s of --memory %s to those without, which need 1MB: lower them or "
+                      "raise it",
+                      lc_format_size(left, sum), lc_format_size(config->memory_bytes, memory));
   }
   *shared = any_shares ? left : 0;
   return LC_OK;
@@ -198,14 +209,6 @@ struct lc_group *lc_groups_find(struct lc_groups *groups, struct lc_slice name) 
 
 const char *lc_group_name(const struct lc_group *group) {
   return group->options.name;
-}
-
-size_t lc_group_max_key(const struct lc_group *group) {
-  return group->options.max_key;
-}
-
-size_t lc_group_max_value(const struct lc_group *group) {
-  return group->options.max_value;
 }
 
 void lc_groups_drain(struct lc_groups *groups) {

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/parse.h"
 #include "group/group.h"
 #include "group/internal.h"
 
@@ -17,20 +18,20 @@ void lc_group_options_init(struct lc_group_options *options) {
 static int check_max_value(struct lc_group_options *options, uint64_t budget_bytes, uint64_t max_message_bytes,
                            struct lc_err *err) {
   const char *name = options->name;
+  char given[LC_SIZE_TEXT], most[LC_SIZE_TEXT];
   uint64_t quarter = budget_bytes / 4;
   if (options->max_value > quarter) {
     return lc_err_set(err, LC_EINVAL,
-                      "group \"%s\": max_value of %zu bytes is over a quarter of the group's bytes, use at most %llu",
-                      name, options->max_value, (unsigned long long)quarter);
+                      "group \"%s\": max_value %s is over a quarter of the group's bytes, use at most %s", name,
+                      lc_format_size(options->max_value, given), lc_format_size(quarter, most));
   }
   if (max_message_bytes > 0 && options->max_value > max_message_bytes) {
-    return lc_err_set(err, LC_EINVAL,
-                      "group \"%s\": max_value of %zu bytes is over the message limit of %llu (--max-message)", name,
-                      options->max_value, (unsigned long long)max_message_bytes);
+    return lc_err_set(err, LC_EINVAL, "group \"%s\": max_value %s is over the limit of a message, --max-message %s",
+                      name, lc_format_size(options->max_value, given), lc_format_size(max_message_bytes, most));
   }
   if (options->max_value == 0) {
-    uint64_t most = max_message_bytes > 0 && max_message_bytes < quarter ? max_message_bytes : quarter;
-    options->max_value = (size_t)most;
+    uint64_t limit = max_message_bytes > 0 && max_message_bytes < quarter ? max_message_bytes : quarter;
+    options->max_value = (size_t)limit;
   }
   return LC_OK;
 }

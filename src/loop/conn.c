@@ -23,10 +23,6 @@ const char *lc_conn_peer(const struct lc_conn *conn) {
   return conn->peer;
 }
 
-struct lc_worker *lc_conn_worker(const struct lc_conn *conn) {
-  return conn->worker;
-}
-
 uint64_t lc_conn_last_read_ms(const struct lc_conn *conn) {
   return conn->last_read_ms;
 }
@@ -37,6 +33,11 @@ uint64_t lc_conn_stuck_since_ms(const struct lc_conn *conn) {
 
 const char *lc_conn_error(const struct lc_conn *conn) {
   return conn->uv_err != 0 ? uv_strerror(conn->uv_err) : "";
+}
+
+bool lc_conn_unresolved(const struct lc_conn *conn) {
+  /* The codes of getaddrinfo lie together, away from errno's. */
+  return conn->uv_err <= UV_EAI_ADDRFAMILY && conn->uv_err > UV_EAI_ADDRFAMILY - 100;
 }
 
 static uint64_t now_ms(const struct lc_conn *conn) {

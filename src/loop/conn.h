@@ -72,7 +72,7 @@ void lc_conn_abort(struct lc_conn *conn);
 
 const char *lc_conn_peer(const struct lc_conn *conn);  /* "HOST:PORT" for logs */
 const char *lc_conn_error(const struct lc_conn *conn); /* `connection refused`: what went wrong; "" if nothing did */
-struct lc_worker *lc_conn_worker(const struct lc_conn *conn);
+bool lc_conn_unresolved(const struct lc_conn *conn);   /* what went wrong is that the host's name has no address */
 
 /* Time of the last byte read, and since when output has made no progress (0: it isn't stuck). Milliseconds. */
 uint64_t lc_conn_last_read_ms(const struct lc_conn *conn);

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/list.h"
+#include "base/log.h"
 
 #define ACCEPTS_PER_TURN 64u
 #define PAUSE_MS 100u     /* out of file descriptors */

@@ -16,7 +16,6 @@
 
 struct lc_worker {
   unsigned index;
-  struct lc_log *log;
   struct lc_mempool *pool;
   size_t buffer_limit_bytes, charged_bytes;
 
@@ -81,10 +80,6 @@ static void measure_clock_offset(struct lc_worker *worker) {
 
 struct lc_mempool *lc_worker_pool(struct lc_worker *worker) {
   return worker->pool;
-}
-
-struct lc_log *lc_worker_log(struct lc_worker *worker) {
-  return worker->log;
 }
 
 char *lc_worker_read_buffer(struct lc_worker *worker) {
@@ -267,7 +262,6 @@ int lc_worker_create(const struct lc_worker_config *config, struct lc_worker **o
   if (worker == NULL)
     goto no_memory;
   worker->index = config->index;
-  worker->log = config->log;
   worker->buffer_limit_bytes = config->buffer_limit_bytes;
   worker->pool = pool;
   worker->tasks_end = &worker->tasks;

@@ -5,7 +5,6 @@
 #include <uv.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "base/pool.h"
 #include "base/task.h"
 #include "base/timer.h"
@@ -18,7 +17,6 @@ struct lc_worker;
 
 struct lc_worker_config {
   unsigned index;
-  struct lc_log *log;        /* borrowed, may be NULL */
   size_t buffer_limit_bytes; /* this worker's part of --buffer-memory */
 };
 
@@ -51,7 +49,6 @@ struct lc_timers *lc_worker_timers(struct lc_worker *worker); /* driven by the l
 uint64_t
 lc_worker_now_ms(const struct lc_worker *worker); /* lc_clock_ms, taken twice a turn: at its start and after polling */
 struct lc_mempool *lc_worker_pool(struct lc_worker *worker);
-struct lc_log *lc_worker_log(struct lc_worker *worker);
 
 /*
  * What connections buffer on this worker (requests, output, values held by slow readers) is charged here.

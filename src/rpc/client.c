@@ -213,6 +213,8 @@ static const struct lc_h2_handler H2_HANDLER = {
     .body = body_of,
 };
 
+#define NOT_HTTP2 "not an HTTP/2 server (is this the server's --listen address?)"
+
 /* Ends the connection for a reason of ours, unless there already is one. */
 static void give_up(struct lc_rpc_client *client, int code, const char *why) {
   client->down = true;
@@ -228,7 +230,7 @@ static void pull_frames(struct lc_rpc_client *client) {
   if (lc_h2_pull(client->h2, lc_conn_out(client->conn), OUTPUT_LIMIT) != 0)
     give_up(client, LC_ENOMEM, "out of memory");
   else if (!lc_h2_alive(client->h2))
-    give_up(client, LC_EPROTO, "not an HTTP/2 server");
+    give_up(client, LC_EPROTO, NOT_HTTP2);
 }
 
 /* The first bytes tell a server of the wrong kind. */
@@ -251,7 +253,7 @@ static void on_read(void *arg, const uint8_t *data, size_t len) {
   int rc = lc_h2_recv(client->h2, data, len);
   pull_frames(client);
   if (rc != 0 && !client->destroyed)
-    give_up(client, rc, rc == LC_ENOMEM ? "out of memory" : "not an HTTP/2 server");
+    give_up(client, rc, rc == LC_ENOMEM ? "out of memory" : NOT_HTTP2);
 }
 
 static void on_drain(void *arg) {
@@ -262,6 +264,9 @@ static void on_connect(void *arg, int code) {
   struct lc_rpc_client *client = arg;
   if (code == LC_EDEADLINE)
     lc_err_set(&client->down_err, code, "%s: can't connect (no answer; is lcache running there?)", client->authority);
+  else if (code != LC_OK && lc_conn_unresolved(client->conn))
+    lc_err_set(&client->down_err, code, "%s: can't resolve the name (%s)", client->authority,
+               lc_conn_error(client->conn));
   else if (code != LC_OK)
     lc_err_set(&client->down_err, code, "%s: can't connect (is lcache running there? %s)", client->authority,
                lc_conn_error(client->conn));

@@ -132,14 +132,13 @@ static int core_fetch(lua_State *L) {
 }
 
 static int core_escape(lua_State *L) {
-  size_t len;
-  const char *text = luaL_checklstring(L, 1, &len);
+  struct lc_slice text = lc_lua_check_text(L, 1, "lcache.http.escape: the text");
   struct lc_buf *buf = lc_lua_buf_push(L);
-  if ((len == 1 || len == 2) && strspn(text, ".") == len) {
+  if ((text.len == 1 || text.len == 2) && strspn((const char *)text.ptr, ".") == text.len) {
     /* A key between slashes: libcurl would go to the folder above. */
-    lc_buf_str(buf, len == 2 ? "%2E%2E" : "%2E");
+    lc_buf_str(buf, text.len == 2 ? "%2E%2E" : "%2E");
   } else {
-    (void)lc_fetch_escape(lc_slice_of(text, len), buf);
+    (void)lc_fetch_escape(text, buf);
   }
   return lc_lua_buf_result(L, buf);
 }

@@ -131,6 +131,10 @@ void lc_bind_declare(lua_State *L); /* the same */
 void lc_declared_fini(struct lc_script_declared *declared);
 int lc_script_print(lua_State *L); /* print: a line of the log */
 
+/* The string (or number, made one) at idx, or raises "`what` must be a string, got a table": with its name also where a
+ * tail call has left Lua none. */
+struct lc_slice lc_lua_check_text(lua_State *L, int idx, const char *what);
+
 /* A whole number that a double and "%.0f" have exactly. */
 static inline bool lc_lua_whole(double n) {
   return n > -1e15 && n < 1e15 && (double)(int64_t)n == n;

@@ -9,12 +9,16 @@
 
 /* cJSON's hooks are the process's and know no context, so each thread says what its parse may still take. */
 static _Thread_local size_t parse_bytes_left;
+static _Thread_local bool parse_refused; /* an allocation of this parse */
 
 static void *parse_malloc(size_t size) {
-  if (size > parse_bytes_left)
-    return NULL;
-  parse_bytes_left -= size;
-  return lc_malloc(size);
+  void *ptr = size <= parse_bytes_left ? lc_malloc(size) : NULL;
+  if (ptr) {
+    parse_bytes_left -= size;
+  } else {
+    parse_refused = true;
+  }
+  return ptr;
 }
 
 static void set_hooks(void) {
@@ -118,20 +122,24 @@ static void free_json(void *json) {
 }
 
 int lc_json_decode(lua_State *L) {
-  size_t len;
-  const char *end = NULL, *text = luaL_checklstring(L, 1, &len);
+  struct lc_slice json = lc_lua_check_text(L, 1, "lcache.json.decode: the text");
+  const char *end = NULL, *text = (const char *)json.ptr;
+  size_t len = json.len;
   lc_budget_check(L);
   if (too_deep(text, len))
     return refuse(L, "JSON is nested too deep");
   if (has_nul_escape(text, len))
     return refuse(L, "JSON with \\u0000 in a string can't be read");
   struct lc_holder *holder = lc_holder_push(L, free_json);
+  parse_refused = false;
   parse_bytes_left = lc_script_memory_left(lc_script_of(L));
   /* The NUL behind every Lua string is part of the text for cJSON, which needs it to see that nothing follows. */
   holder->ptr = cJSON_ParseWithLengthOpts(text, len + 1, &end, 1);
+  if (!holder->ptr && parse_refused)
+    return refuse(L, "JSON is too large for the memory that is left to the script");
   if (!holder->ptr) {
     lua_pushnil(L);
-    lua_pushfstring(L, "not JSON at byte %d, or too large", (int)(end ? end - text + 1 : 1));
+    lua_pushfstring(L, "not JSON at byte %d", (int)(end ? end - text + 1 : 1));
     return 2;
   }
   push(L, holder->ptr, 0);

@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -54,18 +53,26 @@ static struct lc_slice slice_at(lua_State *L, int idx) {
   return lc_slice_of(text, len);
 }
 
-/* Text that stays where it is: `numbers` has room for one formatted number. */
-static bool read_field(lua_State *L, int idx, struct lc_log_field *field, char number[32]) {
+/* What a line has anyway: in JSON a second one of that name would hide it, or be hidden. */
+static bool name_taken(const char *name) {
+  static const char *const taken[] = {"time", "level", "event", "message", "cut"};
+  for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+    if (strcmp(name, taken[i]) == 0)
+      return true;
+  return false;
+}
+
+/* Text stays where it is. */
+static bool read_field(lua_State *L, int idx, struct lc_log_field *field) {
   switch (lua_type(L, idx)) {
   case LUA_TSTRING:
     *field = LC_F_TEXT(NULL, slice_at(L, idx));
     return true;
   case LUA_TBOOLEAN:
-    *field = LC_F_STR(NULL, lua_toboolean(L, idx) ? "true" : "false");
+    *field = LC_F_BOOL(NULL, lua_toboolean(L, idx));
     return true;
   case LUA_TNUMBER:
-    snprintf(number, 32, "%.14g", lua_tonumber(L, idx));
-    *field = LC_F_STR(NULL, number);
+    *field = LC_F_REAL(NULL, lua_tonumber(L, idx));
     if (lc_lua_whole(lua_tonumber(L, idx)))
       *field = LC_F_INT(NULL, lua_tonumber(L, idx));
     return true;
@@ -75,16 +82,18 @@ static bool read_field(lua_State *L, int idx, struct lc_log_field *field, char n
 }
 
 /* The names and texts are the table's, which the caller's stack holds. */
-static void read_fields(lua_State *L, int table, struct lc_log_field *fields, char (*numbers)[32]) {
+static void read_fields(lua_State *L, int table, struct lc_log_field *fields) {
   size_t n = 1;
   lua_pushnil(L);
   while (lua_next(L, table)) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
     if (!name_ok(name))
       luaL_error(L, "lcache.log: a field's name must be of letters, digits, '_', '.' and '-'");
+    if (name_taken(name))
+      luaL_error(L, "lcache.log: a field can't be named %s: the line has one of its own", name);
     if (n > LC_SCRIPT_LOG_FIELDS)
       luaL_error(L, "lcache.log: more than %d fields", LC_SCRIPT_LOG_FIELDS);
-    if (!read_field(L, -1, &fields[n], numbers[n - 1]))
+    if (!read_field(L, -1, &fields[n]))
       luaL_error(L, "lcache.log: field %s must be a string, a number or a boolean, got a %s", name,
                  luaL_typename(L, -1));
     fields[n++].name = name;
@@ -95,12 +104,11 @@ static void read_fields(lua_State *L, int table, struct lc_log_field *fields, ch
 static int write_log(lua_State *L, enum lc_log_level level) {
   struct lc_script *script = lc_script_of(L);
   struct lc_log_field fields[LC_SCRIPT_LOG_FIELDS + 2] = {{0}};
-  char numbers[LC_SCRIPT_LOG_FIELDS][32];
-  luaL_checkstring(L, 1);
+  lc_lua_check_text(L, 1, "lcache.log: the message");
   fields[0] = LC_F_TEXT("message", slice_at(L, 1));
   if (!lua_isnoneornil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);
-    read_fields(L, 2, fields, numbers);
+    read_fields(L, 2, fields);
   }
   if (wanted(script, level))
     lc_log_fields(script->log, level, "script", fields);

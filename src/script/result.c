@@ -27,6 +27,27 @@ static const char *push_where(lua_State *L, const struct lc_coro *coro) {
   return lua_pushfstring(L, "%s:%d", ar.source[0] == '@' ? ar.source + 1 : ar.short_src, ar.linedefined);
 }
 
+static bool has_lua_frame(lua_State *co) {
+  lua_Debug ar;
+  for (int level = 0; lua_getstack(co, level, &ar); level++)
+    if (lua_getinfo(co, "S", &ar) && *ar.what != 'C')
+      return true;
+  return false;
+}
+
+/* With the error value of the coroutine on top. Where C was called last, by a tail call, no line of the script is left.
+ */
+static void read_error(lua_State *L, lua_State *co, struct lc_script_failure *line) {
+  line->error =
+      lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : lua_pushfstring(L, "error(a %s)", luaL_typename(L, -1));
+  if (has_lua_frame(co)) {
+    luaL_traceback(L, co, NULL, 0);
+    line->traceback = lua_tostring(L, -1);
+  } else {
+    line->error = lua_pushfstring(L, "%s, in the getter at %s", line->error, line->getter);
+  }
+}
+
 static int log_failure(lua_State *L) {
   const struct failure *failure = lua_touserdata(L, 1);
   const struct lc_load *load = failure->coro->load;
@@ -34,10 +55,7 @@ static int log_failure(lua_State *L) {
   line.getter = push_where(L, failure->coro);
   if (!line.error) {
     lua_xmove(failure->coro->co, L, 1);
-    line.error =
-        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : lua_pushfstring(L, "error(a %s)", luaL_typename(L, -1));
-    luaL_traceback(L, failure->coro->co, NULL, 0);
-    line.traceback = lua_tostring(L, -1);
+    read_error(L, failure->coro->co, &line);
   }
   lc_script_log_failure(failure->coro->script, &line);
   return 0;

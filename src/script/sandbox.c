@@ -4,6 +4,7 @@
 
 #include "script/embedded.h"
 #include "script/internal.h"
+#include "script/path.h"
 
 /*
  * What a script finds in its state: Lua's libraries without what blocks a worker for long, ends the process, reads
@@ -47,6 +48,19 @@ static void keep_only(lua_State *L, const char *library, const char *const *name
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_insert(L, -2);
   lua_setfield(L, -2, library);
+  lua_pop(L, 1);
+}
+
+static int raise_blocking(lua_State *L) {
+  lc_lua_raise(L, "%s is not available in lcache: it blocks the worker", lua_tostring(L, lua_upvalueindex(1)));
+}
+
+/* What scripts reach for first says why it isn't there. */
+static void refuse_blocking(lua_State *L, const char *library, const char *name) {
+  lua_getglobal(L, library);
+  lua_pushfstring(L, "%s.%s", library, name);
+  lua_pushcclosure(L, raise_blocking, 1);
+  lua_setfield(L, -2, name);
   lua_pop(L, 1);
 }
 
@@ -112,17 +126,43 @@ static void replace_base(lua_State *L) {
   lua_pop(L, 1);
 }
 
-/* The searcher of `require` for files, on package.path, for text only. */
-static int search_path(lua_State *L) {
-  const char *name = luaL_checkstring(L, 1);
+/* Pushes a field of the library package, which a script may have replaced. */
+static void push_package_field(lua_State *L, const char *field) {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_getfield(L, -1, "package");
-  lua_getfield(L, -1, "searchpath");
+  lua_getfield(L, -1, field);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
+/* The searcher of `require` for our own modules: Lua's, without a line in the message of what was not found. */
+static int search_preload(lua_State *L) {
+  luaL_checkstring(L, 1);
+  push_package_field(L, "preload");
   lua_pushvalue(L, 1);
-  lua_getfield(L, -3, "path");
+  lua_gettable(L, -2);
+  return 1;
+}
+
+/* Pushes what `require` says of a module that is nowhere. */
+static int explain_missing(lua_State *L) {
+  bool getter = strncmp(lua_tostring(L, 1), "getters.", 8) == 0;
+  const char *file = luaL_gsub(L, lua_tostring(L, 1), ".", "/");
+  lua_pushfstring(L, "\n\tno %s.lua or %s/init.lua in %s%s", file, file, lua_tostring(L, lua_upvalueindex(2)),
+                  getter ? lua_tostring(L, lua_upvalueindex(3)) : "");
+  return 1;
+}
+
+/* The searcher of `require` for files, on package.path, for text only. Upvalues: our path, its folders, our getters. */
+static int search_path(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  push_package_field(L, "searchpath");
+  lua_pushvalue(L, 1);
+  push_package_field(L, "path");
+  bool ours = lua_rawequal(L, -1, lua_upvalueindex(1));
   lua_call(L, 2, 2);
   if (lua_isnil(L, -2))
-    return 1;
+    return ours ? explain_missing(L) : 1;
   const char *file = lua_tostring(L, -2);
   if (luaL_loadfilex(L, file, "t") == 0)
     return 1;
@@ -164,29 +204,42 @@ static void set_preload(lua_State *L) {
   lua_pop(L, 1);
 }
 
-static void add_folder(luaL_Buffer *b, const char *dir, size_t len, const char *below) {
-  static const char *const files[] = {"?.lua;", "?/init.lua;"};
-  for (size_t i = 0; i < 2; i++) {
-    luaL_addlstring(b, dir, len);
-    luaL_addstring(b, below);
-    luaL_addstring(b, files[i]);
-  }
-}
-
-static void set_path(lua_State *L, const char *script) {
-  const char *slash = strrchr(script, '/');
-  size_t dir_len = slash ? (size_t)(slash - script) + 1 : 2;
-  const char *dir = slash ? script : "./";
+/* Pushes package.path, then its folders for a message. */
+static void push_folders(lua_State *L, const struct lc_folders *folders) {
   luaL_Buffer b;
   luaL_buffinit(L, &b);
-  add_folder(&b, dir, dir_len, "");
-  add_folder(&b, dir, dir_len, "lua/");
-  add_folder(&b, "./", 2, "lua/");
-  add_folder(&b, LC_SHARE_DIR, strlen(LC_SHARE_DIR), "/");
+  for (unsigned i = 0; i < folders->count; i++) {
+    luaL_addstring(&b, folders->names[i]);
+    luaL_addstring(&b, "?.lua;");
+    luaL_addstring(&b, folders->names[i]);
+    luaL_addstring(&b, "?/init.lua;");
+  }
   luaL_pushresult(&b);
-  lua_setfield(L, -2, "path");
+  luaL_buffinit(L, &b);
+  for (unsigned i = 0; i < folders->count; i++) {
+    luaL_addstring(&b, i ? ", " : "");
+    luaL_addstring(&b, folders->names[i]);
+  }
+  luaL_pushresult(&b);
+}
+
+/* With package on top: its path, and the searcher for it, which it pushes. */
+static void set_path(lua_State *L, const char *script) {
+  struct lc_folders folders;
+  char exe[PATH_MAX];
+  lc_folders_find(&folders, script, lc_folders_exe(exe), LC_SHARE_DIR);
+  push_folders(L, &folders);
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -4, "path");
   lua_pushliteral(L, "");
-  lua_setfield(L, -2, "cpath");
+  lua_setfield(L, -4, "cpath");
+  if (folders.own >= 0) {
+    lua_pushfstring(L, "\n\tlcache's own getters are in %sgetters/", folders.names[folders.own]);
+  } else {
+    lua_pushfstring(L, "\n\tlcache's own getters are not installed: they belong in %sgetters/",
+                    folders.names[folders.count - 1]);
+  }
+  lua_pushcclosure(L, search_path, 3);
 }
 
 static void set_package(lua_State *L, const char *script) {
@@ -194,15 +247,18 @@ static void set_package(lua_State *L, const char *script) {
   lua_getglobal(L, "package");
   remove_fields(L, gone);
   set_preload(L);
-  set_path(L, script);
   lua_getfield(L, -1, "loaders");
-  lua_pushcfunction(L, search_path);
-  lua_rawseti(L, -2, 2);
+  lua_pushcfunction(L, search_preload);
+  lua_rawseti(L, -2, 1);
+  lua_insert(L, -2);
+  set_path(L, script);
+  lua_rawseti(L, -3, 2);
+  lua_pop(L, 1);
   for (int i = 3; i <= 4; i++) {
     lua_pushnil(L);
     lua_rawseti(L, -2, i);
   }
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }
 
 static void open_jit(lua_State *L, bool on) {
@@ -234,6 +290,8 @@ void lc_sandbox_open(lua_State *L, struct lc_script *script) {
   lc_guard_open(L);
   keep_only(L, LUA_OSLIBNAME, os_kept);
   keep_only(L, LUA_IOLIBNAME, io_kept);
+  refuse_blocking(L, LUA_OSLIBNAME, "execute");
+  refuse_blocking(L, LUA_IOLIBNAME, "popen");
   remove_from(L, LUA_STRLIBNAME, string_gone);
   replace_base(L);
   set_package(L, script->path);

@@ -25,6 +25,15 @@ void lc_lua_raise(lua_State *L, const char *fmt, ...) {
   abort();
 }
 
+struct lc_slice lc_lua_check_text(lua_State *L, int idx, const char *what) {
+  size_t len;
+  if (!lua_isstring(L, idx))
+    lc_lua_raise(L, "%s must be a string, got %s%s", what, lua_isnoneornil(L, idx) ? "" : "a ",
+                 lua_isnone(L, idx) ? "nil" : luaL_typename(L, idx));
+  const char *text = lua_tolstring(L, idx, &len);
+  return lc_slice_of(text, len);
+}
+
 /* Only an error outside lc_script_protect and lua_resume comes here: one of ours. */
 static int panic(lua_State *L) {
   const char *message = lua_tostring(L, -1);
@@ -34,10 +43,12 @@ static int panic(lua_State *L) {
 
 static int error_of(struct lc_script *script, int status, struct lc_err *err) {
   lua_State *L = script->L;
-  const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "the error is no text";
   if (status == LUA_ERRMEM)
     return lc_err_set(err, LC_ENOMEM, "%s: no memory, or over its cap", script->path);
-  return lc_err_set(err, LC_EINVAL, "%s", message);
+  if (lua_type(L, -1) != LUA_TSTRING)
+    return lc_err_set(err, LC_EINVAL, "%s: it raised a %s, not a text: error(a %s)", script->path, luaL_typename(L, -1),
+                      luaL_typename(L, -1));
+  return lc_err_set(err, LC_EINVAL, "%s", lua_tostring(L, -1));
 }
 
 int lc_script_protect(struct lc_script *script, lc_script_fn fn, void *arg, struct lc_err *err) {

@@ -82,10 +82,6 @@ struct lc_h2 *lc_request_h2(const struct lc_request *request) {
   return request->session ? request->session->h2 : NULL;
 }
 
-const char *lc_request_peer(const struct lc_request *request) {
-  return request->session ? lc_conn_peer(request->session->conn) : "closed";
-}
-
 void lc_request_came(struct lc_request *request) {
   lc_list_remove(&request->incomplete);
 }

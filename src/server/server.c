@@ -100,7 +100,3 @@ unsigned lc_server_connections(const struct lc_server *server) {
 size_t lc_server_streams(const struct lc_server *server) {
   return server->streams;
 }
-
-struct lc_worker *lc_server_worker(const struct lc_server *server) {
-  return server->worker;
-}

@@ -80,12 +80,10 @@ void lc_server_destroy(struct lc_server *server); /* when no connection is left;
 
 unsigned lc_server_connections(const struct lc_server *server);
 size_t lc_server_streams(const struct lc_server *server);
-struct lc_worker *lc_server_worker(const struct lc_server *server);
 
 /* For faces. All but free are harmless on a request whose stream is closed. */
 struct lc_worker *lc_request_worker(const struct lc_request *request);
 struct lc_h2 *lc_request_h2(const struct lc_request *request); /* NULL when closed */
-const char *lc_request_peer(const struct lc_request *request);
 
 /* The face has what it needs, though the client's half may stay open: request_timeout no longer applies. */
 void lc_request_came(struct lc_request *request);

@@ -90,7 +90,6 @@ void lc_h2_stream_drop(struct lc_h2 *h2, struct lc_h2_stream *stream) {
   if (h2->heading == stream)
     h2->heading = NULL;
   h2->early_count -= stream->early;
-  h2->conn_owed += stream->conn_owed;
   lc_mempool_free(h2->pool, stream->kept);
   lc_mempool_free(h2->pool, stream);
 }
@@ -112,7 +111,7 @@ static int new_session(struct lc_h2 *h2, const nghttp2_session_callbacks *callba
 }
 
 static void set_options(nghttp2_option *option) {
-  /* Windows open again through lc_h2_consumed or the batching in h2_recv.c. */
+  /* Windows open again in portions, see h2_recv.c. */
   nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_option_set_no_closed_streams(option, 1);
   /* A client's, until the server's SETTINGS have come: nghttp2 would take 100. */
@@ -249,10 +248,6 @@ int lc_h2_pull(struct lc_h2 *h2, struct lc_outq *out, size_t limit) {
   return rc < 0 ? rc : 0;
 }
 
-bool lc_h2_wants_write(const struct lc_h2 *h2) {
-  return !h2->failed && nghttp2_session_want_write(h2->session) != 0;
-}
-
 bool lc_h2_alive(const struct lc_h2 *h2) {
   if (h2->failed)
     return false;
@@ -271,10 +266,6 @@ int lc_h2_goaway(struct lc_h2 *h2, bool final) {
   }
   int32_t last = nghttp2_session_get_last_proc_stream_id(h2->session);
   return lc_h2_error(nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0));
-}
-
-void lc_h2_manual_window(struct lc_h2 *h2, bool manual) {
-  h2->manual_window = manual;
 }
 
 size_t lc_h2_streams(const struct lc_h2 *h2) {

@@ -95,11 +95,9 @@ void lc_h2_set_now(struct lc_h2 *h2, uint64_t now_ms);
 int lc_h2_pull(struct lc_h2 *h2, struct lc_outq *out, size_t limit);
 
 /*
- * True if pull may have something; and if the session is still of use. Not alive: nothing more to read or write, close
- * the connection. Ask after each pull: a broken frame in what recv was given shows here, once its GOAWAY has been
- * pulled.
+ * True if the session is still of use. If not: nothing more to read or write, close the connection. Ask after each
+ * pull: a broken frame in what recv was given shows here, once its GOAWAY has been pulled.
  */
-bool lc_h2_wants_write(const struct lc_h2 *h2);
 bool lc_h2_alive(const struct lc_h2 *h2);
 
 /*
@@ -144,13 +142,6 @@ int lc_h2_ping(struct lc_h2 *h2, const uint8_t opaque[8]);
 
 /* Graceful stop: first GOAWAY (2^31-1) and a PING; when `final`, the real GOAWAY with the last stream seen. */
 int lc_h2_goaway(struct lc_h2 *h2, bool final);
-
-/*
- * Windows open again by themselves as bytes come in; in manual mode only when the owner says, by lc_h2_consumed, that
- * it has dealt with n body bytes of a stream. What a closed stream was given is taken as dealt with.
- */
-void lc_h2_manual_window(struct lc_h2 *h2, bool manual);
-int lc_h2_consumed(struct lc_h2 *h2, int32_t stream_id, size_t n);
 
 /* Streams open now. */
 size_t lc_h2_streams(const struct lc_h2 *h2);

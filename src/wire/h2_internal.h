@@ -23,7 +23,6 @@ struct lc_h2_stream {
   int32_t id;
   uint32_t head_bytes; /* of the head being received */
   size_t owed;         /* received, not yet given back to the stream's window */
-  size_t conn_owed;    /* received in manual mode, not yet given back to the connection's */
   bool pseudo;         /* the head being received has a pseudo field: it is no trailer */
   bool remote_ended;
   bool responded;
@@ -57,7 +56,6 @@ struct lc_h2 {
   uint32_t stream_window, conn_window, max_header_list;
   struct lc_h2_flood flood;
   bool server;
-  bool manual_window;
   bool flooded;
   bool pull_failed;
   int failed;   /* nghttp2 met a fatal error, or a frame was lost: it must not be called any more */

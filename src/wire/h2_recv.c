@@ -54,21 +54,15 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
   (void)flags;
   struct lc_h2 *h2 = arg;
   struct lc_h2_stream *stream = lc_h2_find(h2, id);
-  if (!stream) {
-    h2->conn_owed += len;
+  h2->conn_owed += len;
+  if (!stream)
     return 0;
-  }
-  if (h2->manual_window && !stream->reset) {
-    stream->conn_owed += len;
-  } else {
-    stream->owed += len;
-    h2->conn_owed += len;
-    if (stream->owed >= h2->stream_window / GIVE_BACK_PART) {
-      size_t owed = stream->owed;
-      stream->owed = 0;
-      if (nghttp2_is_fatal(nghttp2_session_consume_stream(session, id, owed)))
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    }
+  stream->owed += len;
+  if (stream->owed >= h2->stream_window / GIVE_BACK_PART) {
+    size_t owed = stream->owed;
+    stream->owed = 0;
+    if (nghttp2_is_fatal(nghttp2_session_consume_stream(session, id, owed)))
+      return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
   if (h2->handler->on_data && !stream->reset)
     h2->handler->on_data(h2->arg, stream->object, lc_slice_of(data, len));
@@ -149,16 +143,4 @@ int lc_h2_give_back(struct lc_h2 *h2) {
   size_t owed = h2->conn_owed;
   h2->conn_owed = 0;
   return lc_h2_error(nghttp2_session_consume_connection(h2->session, owed));
-}
-
-int lc_h2_consumed(struct lc_h2 *h2, int32_t stream_id, size_t n) {
-  struct lc_h2_stream *stream = lc_h2_find(h2, stream_id);
-  if (!stream)
-    return 0; /* closed: its bytes went back to the connection then */
-  if (n > stream->conn_owed)
-    return LC_EINVAL;
-  stream->conn_owed -= n;
-  h2->conn_owed += n;
-  int rc = lc_h2_error(nghttp2_session_consume_stream(h2->session, stream_id, n));
-  return rc != 0 ? rc : lc_h2_give_back(h2);
 }

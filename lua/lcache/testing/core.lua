@@ -11,6 +11,7 @@ local M = {
 local DURATIONS = { [""] = 1, ms = 0.001, s = 1, m = 60, h = 3600 }
 local SIZES = { [""] = 1, b = 1, kb = 1024, mb = 1024 ^ 2, gb = 1024 ^ 3 }
 local LOG_FIELDS, HEADERS = 16, 100
+local LINE_FIELDS = { time = true, level = true, event = true, message = true, cut = true }
 
 -- What the runner is told when the fake waits, and what a plain Lua 5.1 raises instead of being abandoned.
 local WAIT, TIMED_OUT = {}, {}
@@ -46,9 +47,24 @@ local function misuse(...)
   error(string.format(...), level)
 end
 
+local OWN_FILES = { ["lcache/init.lua"] = true, ["lcache/testing/core.lua"] = true, ["lcache/testing.lua"] = true }
+
+-- The line of the script that runs; of a getter that ended in a tail call, where the getter begins.
+local function script_line()
+  local level = 3
+  local info = debug.getinfo(level, "Sl")
+  while info and (info.currentline < 1 or OWN_FILES[info.source:match("lcache/.*$")]) do
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+  if info and coroutine.running() then return info.short_src .. ":" .. info.currentline end
+  info = state.load and debug.getinfo(state.load.getter, "S")
+  return info and info.short_src .. ":" .. info.linedefined or "?"
+end
+
 -- What the spec has no answer for is told even when the getter catches errors.
 local function complain(...)
-  local message = string.format(...)
+  local message = script_line() .. ": " .. string.format(...)
   if state.load then state.load.complaint = state.load.complaint or message end
   error(message, 0)
 end
@@ -105,6 +121,7 @@ end
 
 --- The text with all bytes percent-encoded but those that RFC 3986 leaves unreserved; "." and ".." too.
 function M.escape(text)
+  if type(text) == "number" then text = tostring(text) end
   if type(text) ~= "string" then misuse("lcache.http.escape: the text must be a string, got %s", describe(text)) end
   if text == "." or text == ".." then return (text:gsub("%.", "%%2E")) end
   return (text:gsub("[^%w%-._~]", function(byte) return string.format("%%%02X", byte:byte()) end))
@@ -228,6 +245,9 @@ local function field_mistake(fields)
     count = count + 1
     if type(name) ~= "string" or not name:find("^[%w_.-]+$") then
       return "lcache.log: a field's name must be of letters, digits, '_', '.' and '-'"
+    end
+    if LINE_FIELDS[name] then
+      return "lcache.log: a field can't be named " .. name .. ": the line has one of its own"
     end
     if type(value) ~= "string" and type(value) ~= "number" and type(value) ~= "boolean" then
       return "lcache.log: field " .. name .. " must be a string, a number or a boolean, got a " .. type(value)

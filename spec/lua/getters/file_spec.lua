@@ -31,6 +31,21 @@ describe("getters.file", function()
     return t.run(file.new(options), key)
   end
 
+  it("blames a root that is no folder on the line that calls new", function()
+    write("a", "a")
+    local function message_of(path)
+      local _, message = pcall(function()
+        local getter = file.new{ root = path }
+        return getter
+      end)
+      return message
+    end
+    assert.matches('file_spec.lua:%d+: getters.file: root "/no/such" is not a folder$', message_of("/no/such"))
+    assert.matches('root "no/such" is not a folder in the folder that lcache was started in$', message_of("no/such"))
+    assert.matches('root ".*/a" is not a folder$', message_of(root .. "/a"))
+    assert.is_function(file.new{ root = "." })
+  end)
+
   it("gives the bytes of a file", function()
     write("a.bin", "bytes\0\r\n\255")
     assert.same({ "bytes\0\r\n\255" }, { get("a.bin") })

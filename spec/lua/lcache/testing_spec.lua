@@ -20,6 +20,19 @@ describe("lcache.testing", function()
     return message
   end
 
+  it("names the nearest of what it and lcache have, at the script's line", function()
+    local function message(misspelt)
+      return message_of(function() return misspelt() end)
+    end
+    assert.matches('testing_spec.lua:%d+: lcache has no "gruop", did you mean "group"%?$',
+      message(function() lcache.gruop("g", {}) end))
+    assert.matches('lcache.http has no "request_", did you mean "request"%?$',
+      message(function() lcache.http.request_{} end))
+    assert.matches('lcache.testing has no "rnu", did you mean "run"%?$', message(function() t.rnu() end))
+    assert.matches('lcache has no "zebra", there are configure, get, group, http, json, log, secret, sleep$',
+      message(function() lcache.zebra() end))
+  end)
+
   describe("run", function()
     it("gives the getter the key and a context", function()
       local key, group, context_key
@@ -172,6 +185,22 @@ describe("lcache.testing", function()
         "no canned answer for GET http://x/2; there are: GET http://x/1")
     end)
 
+    it("blames a request without a can on the getter's line", function()
+      local line = debug.getinfo(1, "l").currentline
+      local function getter()
+        local reply = lcache.http.get("http://x/2")
+        return reply.body
+      end
+      local function tail() return lcache.http.get("http://x/2") end
+      local function message(...) return select(2, pcall(t.run, ...)) end
+      assert.matches("testing_spec.lua:" .. line + 2 .. ": no canned answer", message(getter, "k"))
+      if can_yield then -- plain Lua 5.1 counts tail calls as levels
+        assert.matches("testing_spec.lua:" .. line + 5 .. ": no canned answer", message(tail, "k"))
+      end
+      assert.matches("testing_spec.lua:" .. line + 12 .. ": lcache.get: there is no group",
+        message(function() return (lcache.get("none", "k")) end, "k"))
+    end)
+
     it("raises for a request without a can even when the getter catches errors", function()
       local function getter()
         pcall(lcache.http.get, "http://x/2")
@@ -305,6 +334,12 @@ describe("lcache.testing", function()
       local many = {}
       for i = 1, 17 do many["f" .. i] = i end
       assert.matches("more than 16 fields", message("m", many))
+    end)
+
+    it("refuses the names that a line of the log has anyway, as the server does", function()
+      for _, name in ipairs{ "time", "level", "event", "message", "cut" } do
+        assert.matches("a field can't be named " .. name, message_of(lcache.log.info, "m", { [name] = 1 }))
+      end
     end)
 
     it("records what a script declares", function()
