@@ -209,6 +209,33 @@ static void a_flood_is_told_to_calm_down(void **state) {
   end_pair(pair);
 }
 
+static bool refuse_all(struct pair *pair) {
+  (void)pair;
+  return false;
+}
+
+/* Refusals that are never pulled, as on a connection whose output is stuck. */
+static void a_client_that_reads_no_refusal_cannot_pile_them_up(void **state) {
+  (void)state;
+  struct pair *pair = new_pair(0);
+  pair->accept = refuse_all;
+  struct lc_buf buf;
+  lc_buf_init(&buf);
+  preface(&buf);
+  uint32_t opened = 0;
+  int rc = 0;
+  while (rc == 0 && opened < 200000) {
+    for (int i = 0; i < 100; i++)
+      open_stream(&buf, 2 * opened++ + 1);
+    rc = lc_h2_recv(pair->server.h2, buf.data, buf.len);
+    buf.len = 0;
+  }
+  assert_int_equal(rc, LC_EPROTO);
+  assert_in_range(opened, 8192, 25000);
+  lc_buf_fini(&buf);
+  end_pair(pair);
+}
+
 static void a_trickle_of_pings_goes_on_for_ever(void **state) {
   (void)state;
   assert_int_equal(flood(PING, 1), 200000);
@@ -408,6 +435,7 @@ int main(void) {
       cmocka_unit_test(a_callback_may_reset_its_stream),
       cmocka_unit_test(floods_of_frames_that_carry_nothing_end_the_session),
       cmocka_unit_test(a_flood_is_told_to_calm_down),
+      cmocka_unit_test(a_client_that_reads_no_refusal_cannot_pile_them_up),
       cmocka_unit_test(a_trickle_of_pings_goes_on_for_ever),
       cmocka_unit_test(a_client_that_pings_with_every_reply_is_honest),
       cmocka_unit_test(bytes_that_are_not_http2_are_refused),

@@ -1,5 +1,6 @@
 #include "app/node_internal.h"
 #include "base/clock.h"
+#include "flight/flight.h"
 
 /* What a stop waits for cut connections, and for workers to close, before it gives a worker up. */
 #define GRACE_MS 2000u
@@ -8,7 +9,7 @@
  * A stop goes through phases, each a step that all workers take on their own threads; the last worker to end a step
  * wakes the main thread, which begins the next.
  *   draining  connections end when their requests have; after the drain timeout they are cut
- *   settling  twice round the mailboxes: results that were on their way to another worker arrive
+ *   settling  rounds of the mailboxes: results and cancellations that were on their way to another worker arrive
  *   closing   server, script and fetcher of each worker
  *   stopped   threads joined
  */
@@ -96,7 +97,7 @@ void lc_node_advance(struct lc_node *node) {
     begin_step(node, LC_NODE_SETTLING, lc_node_worker_settle);
     break;
   case LC_NODE_SETTLING:
-    if (++node->settled < 2)
+    if (++node->settled <= LC_FLIGHT_MAX_DEPTH) /* a cancellation goes one load up its chain in a round */
       begin_step(node, LC_NODE_SETTLING, lc_node_worker_settle);
     else
       begin_step(node, LC_NODE_CLOSING, lc_node_worker_close);

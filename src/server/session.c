@@ -255,6 +255,7 @@ void lc_session_check(struct lc_session *session, uint64_t now_ms) {
   }
   if (session->closing)
     return;
+  account_output(session); /* it may have become stuck after the last frames were made */
   if (!session->greeted) {
     if (now_ms - session->opened_ms >= config->hello_timeout_ms)
       lc_session_abort(session);

@@ -27,7 +27,8 @@ static void reply_item(struct lc_rpc_call *call, const struct lc_get *get, bool 
 
 static void reply_get(struct get_state *state) {
   struct lc_get *get = &state->get;
-  if (get->code == LC_OK)
+  /* A call whose deadline passed while the result was on its way takes no value: its reply is already made. */
+  if (get->code == LC_OK && !lc_rpc_over(state->call))
     reply_item(state->call, get, state->pb);
   else
     lc_reply_code(state->call, get->code, get->message);

@@ -7,6 +7,13 @@
 /* nghttp2 counts resets alone, h2_flood.c weighs them against useful frames: a busy client may have many time-outs. */
 #define RESETS_UNLIMITED 1000000000u
 
+/*
+ * Frames of a server that wait to be pulled: a few for each stream. A client that reads nothing makes more with each
+ * stream that it opens and has refused, or resets, and nghttp2 keeps them all.
+ */
+#define WAITING_PER_STREAM 4u
+#define WAITING_BASE 4096u
+
 void lc_h2_config_init(struct lc_h2_config *config, bool server) {
   *config = (struct lc_h2_config){
       .server = server,
@@ -166,6 +173,7 @@ int lc_h2_create(const struct lc_h2_config *config, struct lc_h2 **out) {
   h2->stream_window = config->stream_window;
   h2->conn_window = config->conn_window;
   h2->max_header_list = config->max_header_list;
+  h2->max_waiting = config->server ? WAITING_BASE + (size_t)WAITING_PER_STREAM * config->max_streams : SIZE_MAX;
   lc_list_init(&h2->streams);
   lc_h2_flood_init(&h2->flood, config->server);
   int rc = open_session(h2);
@@ -210,7 +218,8 @@ int lc_h2_recv(struct lc_h2 *h2, const uint8_t *data, size_t len) {
   assert(!h2->in_call);
   if (h2->failed || h2->flooded)
     return h2->failed ? h2->failed : LC_EPROTO;
-  if (!lc_h2_flood_recv(&h2->flood, data, len))
+  if (!lc_h2_flood_recv(&h2->flood, data, len) ||
+      nghttp2_session_get_outbound_queue_size(h2->session) > h2->max_waiting)
     return end_by_flood(h2);
   h2->in_call = true;
   ssize_t taken = nghttp2_session_mem_recv(h2->session, data, len);

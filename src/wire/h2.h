@@ -84,6 +84,7 @@ void lc_h2_destroy(struct lc_h2 *h2);
  * Feeds bytes. 0, or LC_EPROTO or LC_ENOMEM: the session is done for; pull what is left (a GOAWAY), send it, close.
  * Frames that cost us but carry nothing (PING, SETTINGS, PRIORITY, tiny DATA, WINDOW_UPDATE, unknown types, rapid
  * resets) are counted; a flood (lc_h2_set_now gives the time) ends the session with ENHANCE_YOUR_CALM and LC_EPROTO.
+ * So does, on a server, a client that makes ever more replies wait to be pulled.
  */
 int lc_h2_recv(struct lc_h2 *h2, const uint8_t *data, size_t len);
 

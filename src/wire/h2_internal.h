@@ -54,6 +54,7 @@ struct lc_h2 {
   size_t out_limit;
   size_t conn_owed; /* received, not yet given back to the connection's window */
   uint32_t stream_window, conn_window, max_header_list;
+  size_t max_waiting; /* frames that may wait to be pulled */
   struct lc_h2_flood flood;
   bool server;
   bool flooded;
