@@ -186,3 +186,14 @@ void lc_format_address(const struct lc_address *address, char *out, size_t out_l
   const char *form = strchr(address->host, ':') ? "[%s]:%u" : "%s:%u";
   snprintf(out, out_len, form, address->host, (unsigned)address->port);
 }
+
+int lc_parse_option(int argc, char **argv, int at, const char *name, const char **value, struct lc_err *err) {
+  size_t len = strlen(name);
+  if (strncmp(argv[at], name, len) != 0 || (argv[at][len] != '\0' && argv[at][len] != '='))
+    return 0;
+  bool joined = argv[at][len] == '=';
+  if (!joined && at + 1 >= argc)
+    return lc_err_set(err, LC_EINVAL, "%s needs a value", name);
+  *value = joined ? argv[at] + len + 1 : argv[at + 1];
+  return joined ? 1 : 2;
+}

@@ -41,4 +41,10 @@ int lc_parse_address(const char *word, struct lc_address *address, struct lc_err
 /* Writes "HOST:PORT", IPv6 hosts in brackets; `out` has at least LC_HOST_SIZE + 9 bytes. */
 void lc_format_address(const struct lc_address *address, char *out, size_t out_len);
 
+/*
+ * An option with a value on a command line, `--name value` or `--name=value`. Returns how many words of argv it takes,
+ * 1 or 2, with *value set; 0 if argv[at] is something else; LC_EINVAL if the value is missing.
+ */
+int lc_parse_option(int argc, char **argv, int at, const char *name, const char **value, struct lc_err *err);
+
 #endif

@@ -184,19 +184,17 @@ static bool take_flag(const char *word, struct lc_bench_options *options) {
 
 /* Returns how many words were used, or LC_EINVAL. */
 static int take_valued(int argc, char **argv, int at, struct lc_bench_options *options, struct lc_err *err) {
-  for (size_t i = 0; i < sizeof(VALUED) / sizeof(VALUED[0]); i++) {
-    size_t len = strlen(VALUED[i].name);
-    if (strncmp(argv[at], VALUED[i].name, len) != 0 || (argv[at][len] != '\0' && argv[at][len] != '='))
-      continue;
-    bool joined = argv[at][len] == '=';
-    if (!joined && at + 1 >= argc)
-      return lc_err_set(err, LC_EINVAL, "%s needs a value", VALUED[i].name);
+  int used = 0;
+  for (size_t i = 0; used == 0 && i < sizeof(VALUED) / sizeof(VALUED[0]); i++) {
+    const char *value = NULL;
     struct lc_err why = {0};
-    if (VALUED[i].parse(joined ? argv[at] + len + 1 : argv[at + 1], options, &why) != LC_OK)
+    used = lc_parse_option(argc, argv, at, VALUED[i].name, &value, err);
+    if (used > 0 && VALUED[i].parse(value, options, &why) != LC_OK)
       return lc_err_set(err, LC_EINVAL, "%s %s", VALUED[i].name, why.msg);
-    return joined ? 1 : 2;
   }
-  return lc_err_set(err, LC_EINVAL, "%s: unknown option (lcache-bench --help lists them)", argv[at]);
+  if (used == 0)
+    return lc_err_set(err, LC_EINVAL, "%s: unknown option (lcache-bench --help lists them)", argv[at]);
+  return used;
 }
 
 int lc_bench_parse(int argc, char **argv, struct lc_bench_options *options, struct lc_err *err) {

@@ -66,20 +66,15 @@ static const struct valued VALUED[] = {{"--server", parse_server}, {"--timeout",
 
 /* `--name value` or `--name=value`: runs its parser. Returns how many words were used, 0 if it is none of these. */
 static int take_valued(struct lc_ctl_options *options, int argc, char **argv, int at, struct lc_err *err) {
-  for (size_t i = 0; i < sizeof(VALUED) / sizeof(VALUED[0]); i++) {
-    size_t len = strlen(VALUED[i].name);
-    if (strncmp(argv[at], VALUED[i].name, len) != 0 || (argv[at][len] != '\0' && argv[at][len] != '='))
-      continue;
-    bool joined = argv[at][len] == '=';
-    if (!joined && at + 1 >= argc)
-      return lc_err_set(err, LC_EINVAL, "%s needs a value", VALUED[i].name);
+  int used = 0;
+  for (size_t i = 0; used == 0 && i < sizeof(VALUED) / sizeof(VALUED[0]); i++) {
+    const char *value = NULL;
     struct lc_err why = {0};
-    int rc = VALUED[i].parse(options, joined ? argv[at] + len + 1 : argv[at + 1], &why);
-    if (rc != LC_OK)
-      return lc_err_set(err, rc, "%s %s", VALUED[i].name, why.msg);
-    return joined ? 1 : 2;
+    used = lc_parse_option(argc, argv, at, VALUED[i].name, &value, err);
+    if (used > 0 && VALUED[i].parse(options, value, &why) != LC_OK)
+      return lc_err_set(err, LC_EINVAL, "%s %s", VALUED[i].name, why.msg);
   }
-  return 0;
+  return used;
 }
 
 static bool take_flag(struct lc_ctl_options *options, const char *word) {
