@@ -5,6 +5,7 @@
 /* lcache.http: lua/lcache/init.lua has checked the options; the fetcher does the work. */
 #define LC_HTTP_HEADERS_MAX 100
 #define LC_HTTP_CONNECT_TIMEOUT_MS 3000
+#define AFTER_DEADLINE_MS 1000u
 
 /* A name or value that would end its line could add headers, or a request. */
 static const char *check_header(lua_State *L, int idx) {
@@ -65,7 +66,10 @@ static void read_limits(lua_State *L, const struct lc_coro *coro, struct lc_fetc
   uint64_t remaining = lc_coro_remaining_ms(coro);
   /* A response is copied into Lua: one that takes half of what the state may have would only fail there. */
   uint64_t most = coro->script->memory.limit / 2;
-  request->timeout_ms = at_least_1(least(number_or(L, 5, remaining), remaining));
+  uint64_t wanted = number_or(L, 5, remaining);
+  /* Where the load's deadline is the bound it must be what ends the wait: it cancels the request, and callers hear
+   * DEADLINE_EXCEEDED and not, by a race, that the source failed. */
+  request->timeout_ms = at_least_1(wanted < remaining ? wanted : remaining + AFTER_DEADLINE_MS);
   request->connect_timeout_ms = at_least_1(least(number_or(L, 6, LC_HTTP_CONNECT_TIMEOUT_MS), request->timeout_ms));
   request->max_response_bytes = (size_t)at_least_1(least(number_or(L, 7, most), most));
   request->max_redirects = (unsigned)least(number_or(L, 8, 0), 20);
