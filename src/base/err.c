@@ -47,6 +47,8 @@ const char *lc_code_name(int code) {
     return "BUSY";
   case LC_EUNSUPPORTED:
     return "UNSUPPORTED";
+  case LC_ENOTOWNER:
+    return "NOT_OWNER";
   default:
     return "UNKNOWN";
   }

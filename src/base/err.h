@@ -26,6 +26,7 @@ enum lc_code {
   LC_EIO = -11,          /* a system call failed */
   LC_EBUSY = -12,        /* address in use, queue full */
   LC_EUNSUPPORTED = -13, /* known, but not built */
+  LC_ENOTOWNER = -14,    /* a forwarded write that came to a node which doesn't own the key by its own ring */
 };
 
 #define LC_ERR_MSG_SIZE 1024
