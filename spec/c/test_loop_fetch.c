@@ -95,7 +95,68 @@ static void redirects_have_a_limit_and_stay_in_http(void **state) {
   free(call);
 }
 
+/* ---- streaming ---- */
+
+static void a_streamed_body_goes_to_its_reader(void **state) {
+  static const char *const paths[] = {"/hello", "/gzip"}, *const bodies[] = {"hello", "hello gzip"};
+  for (int i = 0; i < 2; i++) {
+    struct call *call = new_call(*state, paths[i]);
+    stream_call(call, SIZE_MAX);
+    run_call(call);
+    assert_int_equal(call->code, LC_OK);
+    assert_int_equal(call->status, 200);
+    assert_string_equal(call->streamed, bodies[i]);
+    assert_int_equal(call->body_len, 0);
+    free(call);
+  }
+}
+
+static void an_errors_body_is_kept_and_not_streamed(void **state) {
+  struct call *call = new_call(*state, "/missing");
+  stream_call(call, SIZE_MAX);
+  run_call(call);
+  assert_int_equal(call->status, 404);
+  assert_string_equal(call->body, "no such thing");
+  assert_int_equal(call->streamed_len, 0);
+  free(call);
+}
+
+static void a_stream_has_no_limit_but_its_readers(void **state) {
+  struct call *call = new_call(*state, "/endless");
+  stream_call(call, 3 * (size_t)LIMIT);
+  run_call(call);
+  assert_int_equal(call->code, LC_ECANCELLED);
+  assert_string_equal(after_host(call), "ended by its reader");
+  assert_true(call->streamed_len >= 3 * (size_t)LIMIT);
+  free(call);
+}
+
+/* What comes before the rest is told before the rest comes. */
+static void a_stream_is_told_as_it_comes(void **state) {
+  struct world *world = *state;
+  struct call *call = new_call(world, "/hang-in-body");
+  stream_call(call, 4);
+  run_call(call);
+  assert_string_equal(call->streamed, "half");
+  assert_int_equal(call->code, LC_ECANCELLED);
+  free(call);
+}
+
 /* ---- connections ---- */
+
+static void a_fresh_connection_is_made_where_one_is_asked_for(void **state) {
+  struct world *world = *state;
+  for (int i = 0; i < 3; i++) {
+    struct call *call = new_call(world, "/hello");
+    call->request.fresh_connection = i > 0;
+    run_call(call);
+    assert_int_equal(call->code, LC_OK);
+    free(call);
+  }
+  assert_int_equal(world->source.connections, 3);
+  free(get(world, "/hello"));
+  assert_int_equal(world->source.connections, 3);
+}
 
 static void connections_are_kept_and_used_again(void **state) {
   struct world *world = *state;
@@ -287,6 +348,11 @@ int main(void) {
       WORLD_TEST(gzip_is_decoded),
       WORLD_TEST(redirects_are_not_followed_unless_asked),
       WORLD_TEST(redirects_have_a_limit_and_stay_in_http),
+      WORLD_TEST(a_streamed_body_goes_to_its_reader),
+      WORLD_TEST(an_errors_body_is_kept_and_not_streamed),
+      WORLD_TEST(a_stream_has_no_limit_but_its_readers),
+      WORLD_TEST(a_stream_is_told_as_it_comes),
+      WORLD_TEST(a_fresh_connection_is_made_where_one_is_asked_for),
       WORLD_TEST(connections_are_kept_and_used_again),
       WORLD_TEST(a_connection_that_the_source_closed_is_replaced),
       WORLD_TEST(requests_over_the_hosts_bound_wait_for_a_place),

@@ -153,6 +153,21 @@ static void a_malformed_url_is_an_answer_later(void **state) {
   free(call);
 }
 
+static void tls_files_that_are_not_there_are_told(void **state) {
+  struct world *world = *state;
+  struct lc_fetch_tls tls[] = {{.ca_file = "/nonexistent/ca.pem"}, {.cert_file = "/nonexistent/cert.pem"}};
+  static const char *const files[] = {"/nonexistent/ca.pem", "/nonexistent/cert.pem"};
+  for (int i = 0; i < 2; i++) {
+    struct call *call = new_call(world, "");
+    snprintf(call->url, sizeof call->url, "https://127.0.0.1:%u/hello", world->source.port);
+    call->request.tls = tls[i];
+    run_call(call);
+    assert_int_equal(call->code, LC_EUNAVAILABLE);
+    assert_non_null(strstr(call->message, files[i]));
+    free(call);
+  }
+}
+
 /* ---- no memory ---- */
 
 struct starved {
@@ -233,6 +248,7 @@ int main(void) {
       WORLD_TEST(an_unknown_name_is_told),
       WORLD_TEST(what_is_no_http_request_is_refused_at_once),
       WORLD_TEST(a_malformed_url_is_an_answer_later),
+      WORLD_TEST(tls_files_that_are_not_there_are_told),
       WORLD_TEST(each_failed_allocation_is_an_error_not_a_crash),
       WORLD_TEST(creating_survives_each_failed_allocation),
   };

@@ -31,6 +31,20 @@ static void on_done(void *arg, const struct lc_fetch_response *response) {
   gate_raise(&call->done);
 }
 
+static bool on_body(void *arg, struct lc_slice bytes) {
+  struct call *call = arg;
+  size_t used = strlen(call->streamed);
+  snprintf(call->streamed + used, sizeof call->streamed - used, "%.*s", (int)(bytes.len < 60 ? bytes.len : 60),
+           (const char *)bytes.ptr);
+  call->streamed_len += bytes.len;
+  return call->streamed_len < call->stream_limit;
+}
+
+void stream_call(struct call *call, size_t limit) {
+  call->request.on_body = on_body;
+  call->stream_limit = limit;
+}
+
 void start_call(void *arg) {
   struct call *call = arg;
   call->rc = lc_fetch_start(call->world->fetcher, &call->request, on_done, call, &call->fetch, &call->err);

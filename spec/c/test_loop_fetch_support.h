@@ -28,6 +28,8 @@ struct call {
   long status;
   char message[256], body[256], header[64], head_names[256];
   size_t body_len;
+  char streamed[64]; /* by on_body, its beginning */
+  size_t streamed_len, stream_limit;
   unsigned calls;
   struct call *cancels, *starts; /* inside done */
   struct gate done;
@@ -40,6 +42,9 @@ struct call *get(struct world *world, const char *path);
 
 /* Its message, with the source's address cut off. */
 const char *after_host(const struct call *call);
+
+/* Has the body streamed, until `limit` bytes have come. */
+void stream_call(struct call *call, size_t limit);
 
 /* On the worker, with a struct call. */
 void start_call(void *arg);

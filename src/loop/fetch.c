@@ -12,10 +12,21 @@ static size_t break_off(struct lc_fetch *fetch, int code) {
   return CURL_WRITEFUNC_ERROR;
 }
 
+/* An error's body is kept for `done` even where another would be streamed. */
+static bool is_streamed(const struct lc_fetch *fetch) {
+  long status = 0;
+  if (fetch->on_body == NULL)
+    return false;
+  curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &status);
+  return status >= 200 && status < 300;
+}
+
 /* Counts decoded bytes: a few KB of gzip can hold gigabytes. */
 static size_t on_content(char *data, size_t size, size_t count, void *arg) {
   struct lc_fetch *fetch = arg;
   size_t len = size * count;
+  if (is_streamed(fetch))
+    return fetch->on_body(fetch->arg, lc_slice_of(data, len)) ? len : break_off(fetch, LC_ECANCELLED);
   if (len > fetch->max_response_bytes - fetch->content.len)
     return break_off(fetch, LC_ETOOBIG);
   if (lc_buf_append(&fetch->content, data, len) != 0)
@@ -108,6 +119,18 @@ static void set_method(struct lc_fetch *fetch) {
   }
 }
 
+static void set_tls(struct lc_fetch *fetch) {
+  const struct lc_fetch_tls *tls = &fetch->tls;
+  if (tls->ca_file != NULL) {
+    curl_easy_setopt(fetch->easy, CURLOPT_CAINFO, tls->ca_file);
+    curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL); /* or the system's CAs would count as well */
+  }
+  if (tls->cert_file != NULL)
+    curl_easy_setopt(fetch->easy, CURLOPT_SSLCERT, tls->cert_file);
+  if (tls->key_file != NULL)
+    curl_easy_setopt(fetch->easy, CURLOPT_SSLKEY, tls->key_file);
+}
+
 /* False when memory is out; other options can't fail. */
 static bool configure(struct lc_fetch *fetch) {
   CURL *easy = fetch->easy;
@@ -117,7 +140,11 @@ static bool configure(struct lc_fetch *fetch) {
   if (fetch->connect_timeout_ms != 0) {
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)fetch->connect_timeout_ms);
   }
-  curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)fetch->max_response_bytes);
+  if (fetch->on_body == NULL)
+    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)fetch->max_response_bytes);
+  if (fetch->fresh_connection)
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+  set_tls(fetch);
   if (fetch->max_redirects != 0) {
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)fetch->max_redirects);
@@ -155,12 +182,18 @@ static bool has_header(const struct lc_fetch_request *request, const char *name)
   return false;
 }
 
+static size_t optional_size(const char *s) {
+  return s != NULL ? strlen(s) + 1 : 0;
+}
+
 static size_t copy_size(const struct lc_fetch_request *request) {
   size_t nodes = request->header_count + sizeof quiet / sizeof quiet[0];
   size_t size = nodes * (sizeof(struct curl_slist) + sizeof "Content-Type:");
   for (size_t i = 0; i < request->header_count; i++) {
     size += strlen(request->headers[i].name) + strlen(request->headers[i].value) + sizeof ": ";
   }
+  size += optional_size(request->tls.ca_file) + optional_size(request->tls.cert_file);
+  size += optional_size(request->tls.key_file);
   return size + strlen(request->method) + 1 + strlen(request->url) + 1 + request->body.len;
 }
 
@@ -170,6 +203,10 @@ static char *put(char **at, const char *s, size_t len) {
     memcpy(start, s, len);
   *at += len;
   return start;
+}
+
+static const char *put_optional(char **at, const char *s) {
+  return s != NULL ? put(at, s, strlen(s) + 1) : NULL;
 }
 
 static void copy_header(struct lc_fetch *fetch, struct curl_slist *node, char **at, const char *name,
@@ -209,6 +246,11 @@ static int copy_request(struct lc_fetch *fetch, const struct lc_fetch_request *r
   }
   fetch->method = put(&at, request->method, strlen(request->method) + 1);
   fetch->url = put(&at, request->url, strlen(request->url) + 1);
+  fetch->tls.ca_file = put_optional(&at, request->tls.ca_file);
+  fetch->tls.cert_file = put_optional(&at, request->tls.cert_file);
+  fetch->tls.key_file = put_optional(&at, request->tls.key_file);
+  fetch->fresh_connection = request->fresh_connection;
+  fetch->on_body = request->on_body;
   fetch->body = lc_slice_of(put(&at, (const char *)request->body.ptr, request->body.len), request->body.len);
   fetch->timeout_ms = request->timeout_ms;
   fetch->connect_timeout_ms = request->connect_timeout_ms;

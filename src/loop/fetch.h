@@ -34,6 +34,11 @@ struct lc_fetch_header {
   const char *name, *value;
 };
 
+/* For https: PEM files, checked when they are first used. NULL: the system's CAs, no certificate of our own. */
+struct lc_fetch_tls {
+  const char *ca_file, *cert_file, *key_file;
+};
+
 struct lc_fetch_request {
   const char *method, *url;
   const struct lc_fetch_header *headers;
@@ -44,6 +49,16 @@ struct lc_fetch_request {
   uint64_t connect_timeout_ms; /* of the look-up and connecting; 0: libcurl's 300 s */
   size_t max_response_bytes;   /* of the decoded body; 0: the fetcher's. The head may have 128 KiB. */
   unsigned max_redirects;      /* 0: none are followed */
+  struct lc_fetch_tls tls;
+  bool fresh_connection; /* not one that is open already: after a failure it may be dead without our knowing */
+
+  /*
+   * For a reply that never ends: each run of the decoded body goes here as it comes (valid during the call) and none is
+   * kept: `done`'s body is empty, max_response_bytes doesn't count. Only for a 2xx status; another's body is kept for
+   * `done`. It gets the same `arg` as done. Inside it, no request may be started or cancelled (libcurl is at work);
+   * return false to end this one (done: LC_ECANCELLED). NULL: no.
+   */
+  bool (*on_body)(void *arg, struct lc_slice bytes);
 };
 
 /* Valid during the callback. */

@@ -88,7 +88,9 @@ struct lc_fetch {
   const char *method, *url;
   struct curl_slist *headers;
   struct lc_slice body;
-  bool has_body;
+  bool has_body, fresh_connection;
+  struct lc_fetch_tls tls;
+  bool (*on_body)(void *arg, struct lc_slice bytes);
 
   /* The response. `head`: names and values in turn, each with a NUL. */
   struct lc_buf head, content, fields;

@@ -99,6 +99,8 @@ static int explain_too_big(const struct lc_fetch *fetch, char message[LC_FETCH_M
 static int explain_failure(const struct lc_fetch *fetch, char message[LC_FETCH_MESSAGE_SIZE]) {
   if (fetch->failure == LC_ENOMEM)
     return explain(fetch, message, LC_ENOMEM, "out of memory");
+  if (fetch->failure == LC_ECANCELLED)
+    return explain(fetch, message, LC_ECANCELLED, "ended by its reader");
   if (fetch->head.len > LC_FETCH_HEAD_MAX)
     return explain(fetch, message, LC_ETOOBIG, "response headers over 128KB");
   return explain_too_big(fetch, message);

@@ -7,8 +7,11 @@
 
 /* JSON to Lua by cJSON's tree, whose memory is bounded by what the state has left. */
 
-/* cJSON's hooks are the process's and know no context, so each thread says what its parse may still take. */
-static _Thread_local size_t parse_bytes_left;
+/*
+ * cJSON's hooks are the process's and know no context, so each thread says what its parse may still take. Threads
+ * without scripts parse too (the registry's), and bound what they parse themselves.
+ */
+static _Thread_local size_t parse_bytes_left = SIZE_MAX;
 static _Thread_local bool parse_refused; /* an allocation of this parse */
 
 static void *parse_malloc(size_t size) {
