@@ -8,9 +8,11 @@
 #define KEYS 600
 #define HELD 64
 #define LIMIT (32u << 10)
+#define MIRROR_LIMIT (LIMIT / 8)
 
 struct entry {
-  bool present, level2;
+  bool present, level2, mirror;
+  unsigned view;
   uint64_t expires_ms, tag;
   size_t size;
 };
@@ -26,6 +28,7 @@ struct model {
   struct entry entries[KEYS];
   struct order level1, level2;
   size_t used, level2_used;
+  size_t mirrors_used[2]; /* bytes, of each store */
   struct gone_log expected;
   /* what is tested */
   struct lc_pool *pool;
@@ -85,11 +88,18 @@ static void model_unlink(struct model *m, int key) {
   }
 }
 
+static size_t store_number(const struct model *m, int key) {
+  return m->exact ? 0 : (size_t)key % 2;
+}
+
 static void model_remove(struct model *m, int key) {
   assert_true(m->entries[key].present);
   model_unlink(m, key);
   m->entries[key].present = false;
   m->used -= cost_of(key, m->entries[key].size);
+  if (m->entries[key].mirror) {
+    m->mirrors_used[store_number(m, key)] -= cost_of(key, m->entries[key].size);
+  }
 }
 
 static void expect_gone(struct model *m, int key, enum lc_evict_reason reason) {
@@ -133,16 +143,24 @@ static void model_evict(struct model *m) {
   }
 }
 
+/* In place of the key's present mirror, if it is one. */
+static bool mirror_fits(const struct model *m, int key, size_t cost) {
+  const struct entry *old = &m->entries[key];
+  size_t given_back = old->present && old->mirror ? cost_of(key, old->size) : 0;
+  return m->mirrors_used[store_number(m, key)] - given_back + cost <= MIRROR_LIMIT;
+}
+
 /* Returns what the store's put must. */
 static int model_put(struct model *m, int key, const struct entry *put_entry) {
   bool was_there = model_live(m, key);
   bool level2 = was_there && m->entries[key].level2;
   size_t cost = cost_of(key, put_entry->size);
-  if (cost > LIMIT / 4) {
+  bool exhausted = put_entry->mirror && !mirror_fits(m, key, cost);
+  if (cost > LIMIT / 4 || exhausted) {
     if (was_there) {
       expect_gone(m, key, LC_EVICT_DELETED);
     }
-    return LC_ETOOBIG;
+    return cost > LIMIT / 4 ? LC_ETOOBIG : LC_EEXHAUSTED;
   }
   if (was_there) {
     model_remove(m, key);
@@ -150,6 +168,7 @@ static int model_put(struct model *m, int key, const struct entry *put_entry) {
   m->entries[key] = *put_entry;
   m->entries[key].present = true;
   m->used += cost;
+  m->mirrors_used[store_number(m, key)] += put_entry->mirror ? cost : 0;
   model_link(m, key, level2);
   model_settle_level2(m);
   model_evict(m);
@@ -179,7 +198,7 @@ static void compare_logs(struct model *m) {
 }
 
 static struct lc_store *store_of(struct model *m, int key) {
-  return m->exact ? m->stores[0] : m->stores[key % 2];
+  return m->stores[store_number(m, key)];
 }
 
 static void fill_value(uint8_t *bytes, size_t size, uint64_t tag) {
@@ -214,10 +233,14 @@ static void do_put(struct model *m, int key, const char *text, uint64_t random) 
   if (random % 3 == 0) {
     entry.expires_ms = m->now_ms + random % 500;
   }
+  entry.mirror = random % 4 == 1;
+  entry.view = random >> 33 & LC_ITEM_VIEW_MASK;
   fill_value(bytes, entry.size, entry.tag);
-  int rc =
-      put_slices(store_of(m, key), lc_slice_str(text), lc_slice_of(bytes, entry.size), entry.expires_ms, m->now_ms);
+  struct lc_item *item = lc_item_create(lc_slice_str(text), lc_slice_of(bytes, entry.size), entry.expires_ms, 0);
+  lc_item_set_view(item, entry.view, entry.mirror);
+  int rc = lc_store_put(store_of(m, key), item, lc_store_hash(store_of(m, key), lc_slice_str(text)), m->now_ms);
   assert_int_equal(rc, model_put(m, key, &entry));
+  lc_item_unref(item);
 }
 
 static void do_get(struct model *m, int key, const char *text, bool touch) {
@@ -229,6 +252,9 @@ static void do_get(struct model *m, int key, const char *text, bool touch) {
   if (item) {
     assert_value(item, m->entries[key].tag, m->entries[key].size);
     assert_true(lc_item_expires_ms(item) == m->entries[key].expires_ms);
+    assert_int_equal(lc_item_view(item), m->entries[key].view);
+    assert_int_equal(lc_item_mirror(item), m->entries[key].mirror);
+    assert_true(lc_store_holds(store, item, hash));
     hold(m, item, m->entries[key].tag);
     if (touch) {
       model_hit(m, key);
@@ -289,8 +315,48 @@ static void step(struct model *m) {
   compare_logs(m);
 }
 
+/* All that are there, live and no mirrors, each once. */
+static void check_collected(struct model *m, size_t number) {
+  bool seen[KEYS] = {false};
+  struct lc_item **items = NULL;
+  size_t count = 0, expected = 0;
+  assert_int_equal(lc_store_collect(m->stores[number], m->now_ms, &items, &count), 0);
+  for (size_t i = 0; i < count; i++) {
+    char text[24];
+    struct lc_slice slice = lc_item_key(items[i]);
+    snprintf(text, sizeof(text), "%.*s", (int)slice.len, (const char *)slice.ptr);
+    int key = key_number(text);
+    assert_false(seen[key]);
+    seen[key] = true;
+    assert_value(items[i], m->entries[key].tag, m->entries[key].size);
+    lc_item_unref(items[i]);
+  }
+  lc_free(items);
+  for (int key = 0; key < KEYS; key++) {
+    const struct entry *entry = &m->entries[key];
+    bool due = entry->present && !entry->mirror && !expired(m, key) && store_number(m, key) == number;
+    assert_int_equal(seen[key], due);
+    expected += due;
+  }
+  assert_int_equal(count, expected);
+}
+
+static void check_mirrors(struct model *m) {
+  size_t mirrors[2] = {0};
+  for (int key = 0; key < KEYS; key++) {
+    mirrors[store_number(m, key)] += m->entries[key].present && m->entries[key].mirror;
+  }
+  for (size_t i = 0; i < 2; i++) {
+    struct lc_store_stats stats = stats_of(m->stores[i]);
+    assert_int_equal(stats.mirrors, mirrors[i]);
+    assert_int_equal(stats.mirror_bytes, m->mirrors_used[i]);
+    check_collected(m, i);
+  }
+}
+
 static void count_and_check(struct model *m) {
   check(m->stores[0]);
+  check_mirrors(m);
   size_t items = 0;
   for (int key = 0; key < KEYS; key++) {
     items += m->entries[key].present;
@@ -310,8 +376,8 @@ static void run(bool exact, enum lc_policy policy, unsigned shards, unsigned ste
   m->random = 20261123 + shards;
   m->now_ms = 1;
   m->pool = make_pool(LIMIT);
-  m->stores[0] = make_store(m->pool, policy, shards, &m->log);
-  m->stores[1] = make_store(m->pool, policy, shards, &m->log);
+  m->stores[0] = make_mirroring_store(m->pool, policy, shards, MIRROR_LIMIT, &m->log);
+  m->stores[1] = make_mirroring_store(m->pool, policy, shards, MIRROR_LIMIT, &m->log);
   for (unsigned i = 0; i < steps; i++) {
     step(m);
     assert_int_equal(lc_pool_used(m->pool), m->used);

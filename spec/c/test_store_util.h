@@ -61,14 +61,20 @@ static inline struct lc_pool *make_pool(size_t limit) {
   return pool;
 }
 
-static inline struct lc_store *make_store(struct lc_pool *pool, enum lc_policy policy, unsigned shards,
-                                          struct gone_log *log) {
+static inline struct lc_store *make_mirroring_store(struct lc_pool *pool, enum lc_policy policy, unsigned shards,
+                                                    size_t mirror_limit, struct gone_log *log) {
   struct lc_store_config config = {.pool = pool, .policy = policy, .shards = shards, .key = fixed_hash_key()};
+  config.mirror_limit_bytes = mirror_limit;
   config.on_evict = log ? log_gone : NULL;
   config.on_evict_arg = log;
   struct lc_store *store = NULL;
   assert_int_equal(lc_store_create(&config, &store), 0);
   return store;
+}
+
+static inline struct lc_store *make_store(struct lc_pool *pool, enum lc_policy policy, unsigned shards,
+                                          struct gone_log *log) {
+  return make_mirroring_store(pool, policy, shards, 0, log);
 }
 
 static inline int put_slices(struct lc_store *store, struct lc_slice key, struct lc_slice value, uint64_t expires_ms,

@@ -30,26 +30,65 @@ void lc_flight_unref(struct lc_flight *flight) {
   lc_free(flight);
 }
 
+static uint8_t *append(uint8_t *to, struct lc_slice bytes) {
+  if (bytes.len > 0)
+    memcpy(to, bytes.ptr, bytes.len);
+  return to + bytes.len;
+}
+
+/* A block's part for the names and, after them, their bytes. */
+static size_t lineage_size(const struct lc_flight_name *names, size_t count) {
+  size_t size = count * sizeof *names;
+  for (size_t i = 0; i < count; i++)
+    size += names[i].group.len + names[i].key.len;
+  return size;
+}
+
+static void copy_lineage(struct lc_flight *flight, void *to, const struct lc_flight_name *names, size_t count) {
+  struct lc_flight_name *copies = to;
+  uint8_t *bytes = (uint8_t *)(copies + count);
+  for (size_t i = 0; i < count; i++) {
+    copies[i].group = lc_slice_of(bytes, names[i].group.len);
+    bytes = append(bytes, names[i].group);
+    copies[i].key = lc_slice_of(bytes, names[i].key.len);
+    bytes = append(bytes, names[i].key);
+  }
+  flight->lineage = copies;
+  flight->lineage_count = count;
+}
+
+size_t lc_flight_lineage(const struct lc_flight *flight, struct lc_flight_name names[LC_FLIGHT_MAX_DEPTH + 1]) {
+  for (size_t i = 0; i < flight->lineage_count; i++)
+    names[i] = flight->lineage[i];
+  names[flight->lineage_count] =
+      (struct lc_flight_name){.group = lc_flight_group(flight), .key = lc_flight_key(flight)};
+  return flight->lineage_count + 1;
+}
+
+/* In one block: the flight, the owner's bytes, group, key, and what lineage it has. */
 static struct lc_flight *flight_create(struct lc_flight_shard *shard, const struct lc_flight_join *join) {
+  struct lc_flight_name ancestors[LC_FLIGHT_MAX_DEPTH + 1];
+  size_t count = lc_nest_ancestors(join, ancestors);
+  const size_t align = _Alignof(struct lc_flight_name);
   size_t head = OWNER_OFFSET + join->owner_size;
-  struct lc_flight *flight = lc_malloc(head + join->group.len + join->key.len);
+  size_t named = (head + join->group.len + join->key.len + align - 1) & ~(align - 1);
+  struct lc_flight *flight = lc_malloc(named + lineage_size(ancestors, count));
   if (!flight)
     return NULL;
   memset(flight, 0, head);
   flight->shard = shard;
   flight->hash = join->hash;
+  flight->remote = join->remote;
   lc_list_init(&flight->waiters);
   atomic_init(&flight->refs, 1);
-  flight->depth = join->parent ? join->parent->depth + 1 : 0;
+  flight->foreign = join->parent ? join->parent->foreign : (unsigned)join->lineage_count;
   flight->owner_fini = join->owner_fini;
   flight->owner_size = join->owner_size;
   flight->group_len = join->group.len;
   flight->key_len = join->key.len;
-  char *bytes = (char *)flight + head;
-  if (join->group.len > 0)
-    memcpy(bytes, join->group.ptr, join->group.len);
-  if (join->key.len > 0)
-    memcpy(bytes + join->group.len, join->key.ptr, join->key.len);
+  append(append((uint8_t *)flight + head, join->group), join->key);
+  if (count > 0)
+    copy_lineage(flight, (char *)flight + named, ancestors, count);
   return flight;
 }
 
@@ -66,10 +105,11 @@ static void link_waiter(struct lc_flight *flight, struct lc_flight_waiter *waite
 static int join_locked(struct lc_flight_shard *shard, const struct lc_flight_join *join,
                        struct lc_flight_waiter *waiter, struct lc_flight **out, struct lc_err *err) {
   struct lc_flight *found = lc_flight_find(shard, join->group, join->key, join->hash);
-  int rc = join->parent ? lc_nest_check(shard->table, join, found, !join->alone, err) : LC_OK;
+  bool enter = found && !join->alone && !(join->here && found->remote);
+  int rc = lc_nest_concerns(join) ? lc_nest_check(shard->table, join, found, enter, err) : LC_OK;
   if (rc != LC_OK)
     return rc;
-  if (found && !join->alone) {
+  if (enter) {
     link_waiter(found, waiter, join->parent);
     return LC_FLIGHT_JOINED;
   }
@@ -170,6 +210,13 @@ void lc_flight_detach(struct lc_flight_table *table, struct lc_slice group, stru
     lc_flight_unlist(shard, found);
   if (write)
     write(arg);
+  pthread_mutex_unlock(&shard->lock);
+}
+
+void lc_flight_locked(struct lc_flight_table *table, uint64_t hash, lc_flight_write_fn fn, void *arg) {
+  struct lc_flight_shard *shard = lc_flight_shard_of(table, hash);
+  pthread_mutex_lock(&shard->lock);
+  fn(arg);
   pthread_mutex_unlock(&shard->lock);
 }
 

@@ -33,15 +33,26 @@ typedef int (*lc_flight_recheck_fn)(void *arg);
 
 enum lc_flight_role { LC_FLIGHT_JOINED = 1, LC_FLIGHT_LEADER = 2 };
 
+/* A group and key, of a chain of loads that wait for one another. */
+struct lc_flight_name {
+  struct lc_slice group, key;
+};
+
 struct lc_flight_join {
   struct lc_slice group, key;   /* copied into a new flight; lengths count, so ("a","bc") is not ("ab","c") */
   uint64_t hash;                /* any hash of (group, key) that all callers compute alike */
   lc_flight_recheck_fn recheck; /* may be NULL */
   void *arg;
-  struct lc_flight *parent;        /* the flight whose load asks, or NULL: refuses what would wait for itself */
+  struct lc_flight *parent;             /* the flight whose load asks, or NULL: refuses what would wait for itself */
+  const struct lc_flight_name *lineage; /* loads on other nodes that wait for this, outermost first; copied into a new
+                                         * flight. A key among them, or a flight that waits for one of them, is refused
+                                         * as a cycle; they count in the depth. Not together with a parent. */
+  size_t lineage_count;                 /* at most LC_FLIGHT_MAX_DEPTH */
   size_t owner_size;               /* zeroed bytes that a new flight carries for the leader's use: lc_flight_owner */
   void (*owner_fini)(void *owner); /* called once when the last reference of the flight goes; may be NULL */
-  bool alone; /* begin a new flight even if there is one, detaching the old (a refresh: no value loaded before it) */
+  bool alone;  /* begin a new flight even if there is one, detaching the old (a refresh: no value loaded before it) */
+  bool remote; /* the load of a new flight will ask another node for the key */
+  bool here;   /* don't join a flight begun with `remote`, begin a new one: who asks may be the node that it asks */
 };
 
 /*
@@ -82,6 +93,18 @@ void lc_flight_detach(struct lc_flight_table *table, struct lc_slice group, stru
 
 /* The same for every flight of a group (clear). Detaches them all; holds one shard's lock at a time. */
 void lc_flight_detach_group(struct lc_flight_table *table, struct lc_slice group);
+
+/* Runs fn(arg) under the lock of the key's shard (any key of that hash); the key's flight, if any, is left alone. */
+void lc_flight_locked(struct lc_flight_table *table, uint64_t hash, lc_flight_write_fn fn, void *arg);
+
+/*
+ * The chain of loads that wait for this flight's load, outermost first, itself last: the lineage that it was begun
+ * with, its ancestors at that time on this node, itself. Fills at most LC_FLIGHT_MAX_DEPTH + 1 names and returns how
+ * many; valid as long as the flight. Any thread. When the flight's own key is asked for elsewhere (a forwarded Get),
+ * leave out the last name, or it is refused there as a cycle. Loads that joined later are not in it: a cycle over three
+ * nodes of which each link was joined, not begun, is ended by the loads' timeouts only.
+ */
+size_t lc_flight_lineage(const struct lc_flight *flight, struct lc_flight_name names[LC_FLIGHT_MAX_DEPTH + 1]);
 
 /* The leader's bytes, aligned to 16; they live as long as the flight. */
 void *lc_flight_owner(struct lc_flight *flight);

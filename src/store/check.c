@@ -8,6 +8,8 @@ static void add_stats(struct lc_store_stats *stats, const struct lc_shard *shard
   stats->deletes += shard->deletes;
   stats->refused += shard->refused;
   stats->demotions += shard->demotions;
+  stats->mirrors += shard->mirrors;
+  stats->mirror_bytes += shard->mirror_bytes;
   for (unsigned i = 0; i < LC_REASON_NONE; i++) {
     stats->evictions[i] += shard->evictions[i];
   }
@@ -24,7 +26,7 @@ void lc_store_stats(struct lc_store *store, struct lc_store_stats *stats) {
 
 /* What is found by walking, to be held against what is counted. */
 struct census {
-  size_t items, bytes, level2_items, level2_bytes;
+  size_t items, bytes, level2_items, level2_bytes, mirrors, mirror_bytes;
 };
 
 static int check_item(const struct lc_shard *shard, const struct lc_item *item, uint32_t bucket, struct lc_err *err) {
@@ -73,6 +75,8 @@ static int walk_list(const struct lc_list *list, bool level2, struct census *cen
     census->bytes += lc_item_cost(item);
     census->level2_items += level2;
     census->level2_bytes += level2 ? lc_item_cost(item) : 0;
+    census->mirrors += item->mirror;
+    census->mirror_bytes += item->mirror ? lc_item_cost(item) : 0;
   }
   return 0;
 }
@@ -105,6 +109,10 @@ static int check_shard(const struct lc_shard *shard, struct census *sum, struct 
     return lc_err_set(err, LC_EINTERNAL, "counted %zu items of %zu bytes, %zu indexed, %zu of %zu listed", shard->items,
                       shard->bytes, indexed, seen.items, seen.bytes);
   }
+  if (seen.mirrors != shard->mirrors || seen.mirror_bytes != shard->mirror_bytes) {
+    return lc_err_set(err, LC_EINTERNAL, "counted %zu mirrors of %zu bytes, %zu of %zu listed", shard->mirrors,
+                      shard->mirror_bytes, seen.mirrors, seen.mirror_bytes);
+  }
   sum->bytes += seen.bytes;
   sum->level2_bytes += seen.level2_bytes;
   return 0;
@@ -118,6 +126,21 @@ static int check_pool(struct lc_pool *pool, const struct census *sum, struct lc_
   return 0;
 }
 
+/* The shards' own counts are held against their lists elsewhere. */
+static int check_mirrors(struct lc_store *store, struct lc_err *err) {
+  size_t held = 0, counted = atomic_load(&store->mirror_bytes);
+  for (unsigned i = 0; i < store->shard_count; i++) {
+    pthread_mutex_lock(&store->shards[i].lock);
+    held += store->shards[i].mirror_bytes;
+    pthread_mutex_unlock(&store->shards[i].lock);
+  }
+  if (held != counted || held > store->mirror_limit) {
+    return lc_err_set(err, LC_EINTERNAL, "a store counts %zu bytes of mirrors of at most %zu, its shards hold %zu",
+                      counted, store->mirror_limit, held);
+  }
+  return 0;
+}
+
 int lc_store_check(struct lc_store *store, struct lc_err *err) {
   struct lc_pool *pool = store->pool;
   struct census sum = {0};
@@ -127,6 +150,9 @@ int lc_store_check(struct lc_store *store, struct lc_err *err) {
     pthread_mutex_lock(&pool->shards[i]->lock);
     rc = check_shard(pool->shards[i], &sum, err);
     pthread_mutex_unlock(&pool->shards[i]->lock);
+    if (rc == 0 && pool->shards[i] == pool->shards[i]->store->shards) {
+      rc = check_mirrors(pool->shards[i]->store, err);
+    }
   }
   rc = rc != 0 ? rc : check_pool(pool, &sum, err);
   pthread_mutex_unlock(&pool->lock);

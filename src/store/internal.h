@@ -14,20 +14,24 @@
  */
 
 #define LC_ITEM_NEVER ((UINT64_C(1) << 48) - 1)
+#define LC_VERSION_MASK ((UINT64_C(1) << 48) - 1)
 #define LC_STAMP_MASK 0x7fffffffu
 #define LC_SLICE_ITEMS 256u /* most items removed, or looked at, under one hold of a shard's lock */
 #define LC_REASON_NONE 4u   /* replaced by a newer value: nobody is told */
 
 /*
- *   | chain | lru prev, next | version | expires, key_len | refs | hash | value_len | stamp, level | key | value |
- *   0       8                24        32                 40     44     48          52             56
+ *   | chain | lru prev, next | version, view, mirror | expires, key_len | refs | hash | value_len | stamp, level | key
+ * | 0       8                24                      32                 40     44     48          52             56
  *
- * version, expires, lengths and bytes never change once the item is shared; the rest but refs belongs to the shard.
+ * The value follows the key. What stands in bytes 24 to 40, value_len and the bytes never change once the item is
+ * shared; the rest but refs belongs to the shard.
  */
 struct lc_item {
   struct lc_item *chain; /* next in its bucket, then in the list of the doomed */
   struct lc_list lru;
-  uint64_t version;
+  uint64_t version : 48;
+  uint64_t view : 15;
+  uint64_t mirror : 1;
   uint64_t expires_ms : 48;
   uint64_t key_len : 16;
   atomic_uint refs;
@@ -105,6 +109,7 @@ struct lc_shard {
   struct lc_store *store;
   bool two_levels;
   _Atomic uint64_t tail; /* what the pool's choice reads without the lock: LC_TAIL_SET | stamp, 0 when empty */
+  size_t mirrors, mirror_bytes;
   uint64_t level2_items, puts, deletes, evictions[4], refused, demotions;
 };
 
@@ -133,6 +138,8 @@ struct lc_store {
   const struct lc_hash_key *key;
   lc_store_evict_fn on_evict;
   void *on_evict_arg;
+  size_t mirror_limit;
+  atomic_size_t mirror_bytes; /* what the shards hold and puts have reserved; may be over by what a put replaces */
   unsigned sweep_shard;
   /* The sweeper's place: buckets of its shard not looked at yet, from the last down, as a shrinking index moves items
    * down; items of the present chain that were. */
@@ -172,7 +179,8 @@ struct lc_victim {
 bool lc_pool_pick(struct lc_pool *pool, struct lc_shard *own, bool skip_own, struct lc_victim *victim);
 void lc_pool_unpin(struct lc_pool *pool, const struct lc_shard *own, struct lc_shard *victim);
 
-/* Locked. */
+/* Locked. An item's bytes are reserved before it is added; refused only if it is a mirror and `old` leaves no room. */
+bool lc_shard_reserve(struct lc_shard *shard, const struct lc_item *item, const struct lc_item *old);
 void lc_shard_add(struct lc_shard *shard, struct lc_item *item, bool level2, struct lc_doomed *doomed);
 void lc_shard_touch_slow(struct lc_shard *shard, struct lc_item *item);
 void lc_shard_remove(struct lc_shard *shard, struct lc_item *item, unsigned reason, struct lc_doomed *doomed);
@@ -197,6 +205,26 @@ unsigned lc_shard_evict(struct lc_shard *shard, const struct lc_item *keep, uint
 
 /* Locked. Removes up to a slice of items for `reason`. Returns how many. */
 unsigned lc_shard_drop(struct lc_shard *shard, unsigned reason, struct lc_doomed *doomed);
+
+struct lc_found {
+  struct lc_item *item; /* with a reference */
+  uint32_t age;
+};
+
+/* What lc_store_collect has so far. */
+struct lc_collection {
+  struct lc_found *found;
+  size_t count, cap;
+  uint64_t now_ms;
+  uint32_t clock;
+};
+
+/*
+ * Locked. Collects a slice, for which there must be room, from the place *at (0 at first, 2^32 at the end) and moves
+ * it on. Returns 0, or how much room a chain longer than a slice needs: one that grew while there was no memory for
+ * buckets.
+ */
+size_t lc_shard_collect(struct lc_shard *shard, uint64_t *at, struct lc_collection *to);
 
 /* No lock held: tells on_evict, lets go of the items, frees the blocks. */
 void lc_store_dispose(struct lc_store *store, struct lc_doomed *doomed);

@@ -38,17 +38,22 @@ size_t lc_pool_limit(const struct lc_pool *pool) {
 }
 
 uint64_t lc_pool_next_version(struct lc_pool *pool) {
-  return atomic_fetch_add_explicit(&pool->versions, 1, memory_order_relaxed) + 1;
+  uint64_t version;
+  do {
+    version = (atomic_fetch_add_explicit(&pool->versions, 1, memory_order_relaxed) + 1) & LC_VERSION_MASK;
+  } while (version == 0); /* which means none */
+  return version;
 }
 
+/* The pool counts in 64 bits, items hold the low 48: a version up to 2^47 - 1 ahead of the count is above it. */
 void lc_pool_saw_version(struct lc_pool *pool, uint64_t version) {
-  if (version > UINT64_MAX / 2) {
-    return; /* nothing honest counts that far, and going on from it would overflow */
-  }
   uint64_t known = atomic_load_explicit(&pool->versions, memory_order_relaxed);
-  while (known < version && !atomic_compare_exchange_weak_explicit(&pool->versions, &known, version,
-                                                                   memory_order_relaxed, memory_order_relaxed)) {
-  }
+  uint64_t ahead;
+  do {
+    ahead = (version - known) & LC_VERSION_MASK;
+  } while (ahead != 0 && ahead <= LC_VERSION_MASK / 2 &&
+           !atomic_compare_exchange_weak_explicit(&pool->versions, &known, known + ahead, memory_order_relaxed,
+                                                  memory_order_relaxed));
 }
 
 int lc_pool_join(struct lc_pool *pool, struct lc_store *store) {

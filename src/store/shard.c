@@ -60,14 +60,52 @@ static void settle_level2(struct lc_shard *shard, const struct lc_item *keep, un
   shard->demotions += moved;
 }
 
-void lc_shard_add(struct lc_shard *shard, struct lc_item *item, bool level2, struct lc_doomed *doomed) {
-  assert(!item->lru.next || item->lru.next == &item->lru);
+bool lc_shard_reserve(struct lc_shard *shard, const struct lc_item *item, const struct lc_item *old) {
+  if (!item->mirror) {
+    return true;
+  }
+  struct lc_store *store = shard->store;
   size_t cost = lc_item_cost(item);
-  lc_index_insert(&shard->index, item);
-  link_item(shard, item, level2);
+  size_t limit = store->mirror_limit + (old && old->mirror ? lc_item_cost(old) : 0);
+  size_t used = atomic_load_explicit(&store->mirror_bytes, memory_order_relaxed);
+  do {
+    if (store->mirror_limit == 0 || used > limit || cost > limit - used) {
+      return false;
+    }
+  } while (!atomic_compare_exchange_weak_explicit(&store->mirror_bytes, &used, used + cost, memory_order_relaxed,
+                                                  memory_order_relaxed));
+  return true;
+}
+
+/* The pool's and the shard's sums, as an item comes or goes; what a mirror needs in the store's was reserved. */
+static void count_in(struct lc_shard *shard, const struct lc_item *item) {
+  size_t cost = lc_item_cost(item);
   shard->items++;
   shard->bytes += cost;
   atomic_fetch_add_explicit(&shard->pool->used, cost, memory_order_relaxed);
+  if (item->mirror) {
+    shard->mirrors++;
+    shard->mirror_bytes += cost;
+  }
+}
+
+static void count_out(struct lc_shard *shard, const struct lc_item *item) {
+  size_t cost = lc_item_cost(item);
+  shard->items--;
+  shard->bytes -= cost;
+  atomic_fetch_sub_explicit(&shard->pool->used, cost, memory_order_relaxed);
+  if (item->mirror) {
+    shard->mirrors--;
+    shard->mirror_bytes -= cost;
+    atomic_fetch_sub_explicit(&shard->store->mirror_bytes, cost, memory_order_relaxed);
+  }
+}
+
+void lc_shard_add(struct lc_shard *shard, struct lc_item *item, bool level2, struct lc_doomed *doomed) {
+  assert(!item->lru.next || item->lru.next == &item->lru);
+  lc_index_insert(&shard->index, item);
+  link_item(shard, item, level2);
+  count_in(shard, item);
   (void)lc_index_grow(&shard->index, shard->items, doomed);
   if (level2) {
     settle_level2(shard, item, LC_SLICE_ITEMS);
@@ -86,12 +124,9 @@ void lc_shard_touch_slow(struct lc_shard *shard, struct lc_item *item) {
 }
 
 static void take_out(struct lc_shard *shard, struct lc_item *item, unsigned reason, struct lc_doomed *doomed) {
-  size_t cost = lc_item_cost(item);
   lc_index_remove(&shard->index, item);
   unlink_item(shard, item);
-  shard->items--;
-  shard->bytes -= cost;
-  atomic_fetch_sub_explicit(&shard->pool->used, cost, memory_order_relaxed);
+  count_out(shard, item);
   lc_index_shrink(&shard->index, shard->items, doomed);
   if (reason != LC_REASON_NONE) {
     shard->evictions[reason]++;

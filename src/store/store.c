@@ -64,6 +64,8 @@ int lc_store_create(const struct lc_store_config *config, struct lc_store **stor
   }
   made->pool = config->pool;
   made->key = config->key;
+  made->mirror_limit = config->mirror_limit_bytes;
+  atomic_init(&made->mirror_bytes, 0);
   made->on_evict = config->on_evict;
   made->on_evict_arg = config->on_evict_arg;
   made->sweep_left = UINT32_MAX;
@@ -184,29 +186,36 @@ struct lc_item *lc_store_peek(struct lc_store *store, struct lc_slice key, uint6
 
 static void give_version(struct lc_pool *pool, struct lc_item *item) {
   if (item->version == 0) {
-    item->version = lc_pool_next_version(pool);
+    item->version = lc_pool_next_version(pool) & LC_VERSION_MASK;
   } else {
     lc_pool_saw_version(pool, item->version);
   }
+}
+
+/* Locked. Whether the item may enter at all, in place of `old` if there is one; after a 0 it must. */
+static int admit(struct lc_shard *shard, const struct lc_item *item, const struct lc_item *old,
+                 struct lc_doomed *doomed) {
+  if (lc_item_cost(item) > shard->pool->limit / 4) {
+    return LC_ETOOBIG;
+  }
+  int rc = lc_index_grow(&shard->index, shard->items + 1, doomed);
+  if (rc != 0) {
+    return rc;
+  }
+  return lc_shard_reserve(shard, item, old) ? 0 : LC_EEXHAUSTED;
 }
 
 /* Locked. The value that replaces another keeps its key's level. */
 static int put_locked(struct lc_shard *shard, struct lc_item *item, uint64_t hash, uint64_t now_ms,
                       struct lc_doomed *doomed) {
   struct lc_item *old = find_live(shard, lc_item_key(item), hash, now_ms, doomed);
-  if (lc_item_cost(item) > shard->pool->limit / 4) {
-    if (old) {
-      lc_shard_remove(shard, old, LC_EVICT_DELETED, doomed);
-    }
-    shard->refused++;
-    return LC_ETOOBIG;
-  }
   bool level2 = old && old->level2;
+  int rc = admit(shard, item, old, doomed);
   if (old) {
-    lc_shard_remove(shard, old, LC_REASON_NONE, doomed);
+    lc_shard_remove(shard, old, rc == 0 ? LC_REASON_NONE : LC_EVICT_DELETED, doomed);
   }
-  int rc = lc_index_grow(&shard->index, shard->items + 1, doomed);
   if (rc != 0) {
+    shard->refused += rc == LC_ETOOBIG;
     return rc;
   }
   give_version(shard->pool, item);
@@ -252,6 +261,14 @@ int lc_store_put_rest(struct lc_store *store, struct lc_item *item, uint64_t has
   *rest = (struct lc_store_rest){.store = store, .put = rc == 0 ? item : NULL, .hash = hash, .now_ms = now_ms};
   keep_rest(rest, &doomed);
   return rc;
+}
+
+bool lc_store_holds(struct lc_store *store, const struct lc_item *item, uint64_t hash) {
+  struct lc_shard *shard = shard_of(store, hash);
+  pthread_mutex_lock(&shard->lock);
+  bool held = lc_index_find(&shard->index, (uint32_t)hash, lc_item_key(item)) == item;
+  pthread_mutex_unlock(&shard->lock);
+  return held;
 }
 
 bool lc_store_delete_rest(struct lc_store *store, struct lc_slice key, uint64_t hash, uint64_t now_ms,

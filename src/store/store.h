@@ -45,6 +45,7 @@ struct lc_store_config {
   enum lc_policy policy;
   unsigned shards;               /* a power of two, 1 to 256; 0: chosen from the pool's limit */
   const struct lc_hash_key *key; /* borrowed; outlives the store */
+  size_t mirror_limit_bytes;     /* of all mirrors together; 0: none is taken */
   lc_store_evict_fn on_evict;    /* may be NULL */
   void *on_evict_arg;
 };
@@ -76,8 +77,10 @@ struct lc_item *lc_store_peek(struct lc_store *store, struct lc_slice key, uint6
  * does, but for items that other threads are putting at this moment, each of whom sees to its own. The store takes a
  * reference of its own; the caller keeps its. An item may be put once, into one store. Gives it a version if it has
  * none (unique in its pool, and above all that the pool has seen). Errors, which leave no item under the key and evict
- * nothing else: LC_ETOOBIG, its charge is over a quarter of the pool's limit (on_evict hears of the key's old value as
- * LC_EVICT_DELETED); LC_ENOMEM, no memory for the first block of the index. Growing it later may fail without harm.
+ * nothing else (on_evict hears of the key's old value as LC_EVICT_DELETED): LC_ETOOBIG, its charge is over a quarter of
+ * the pool's limit; LC_EEXHAUSTED, a mirror for which mirror_limit_bytes has no room, counting what it would replace as
+ * free and what other threads are replacing as taken; LC_ENOMEM, no memory for the first block of the index. Growing it
+ * later may fail without harm.
  */
 int lc_store_put(struct lc_store *store, struct lc_item *item, uint64_t hash, uint64_t now_ms);
 
@@ -103,6 +106,17 @@ bool lc_store_delete_rest(struct lc_store *store, struct lc_slice key, uint64_t 
                           struct lc_store_rest *rest);
 void lc_store_finish(struct lc_store_rest *rest); /* of a zeroed rest: nothing */
 
+/*
+ * All items that are no mirrors and not expired, the most recently used first (roughly: by the stamps of the LRU), each
+ * with a reference for the caller, who frees the array by lc_free (there is one even for no items). No shard's lock is
+ * held for more than LC_SLICE_ITEMS items at a time. What stays in the store all the while is there once; what comes or
+ * goes meanwhile may be missing or there. 0 or LC_ENOMEM. Needs 32 bytes an item while it works, 8 after.
+ */
+int lc_store_collect(struct lc_store *store, uint64_t now_ms, struct lc_item ***items, size_t *count);
+
+/* Whether this very item is in the store: nothing has replaced or removed it. */
+bool lc_store_holds(struct lc_store *store, const struct lc_item *item, uint64_t hash);
+
 /* Removes all items that were there when it began, in bounded slices; perhaps some put meanwhile. Returns how many. */
 size_t lc_store_clear(struct lc_store *store);
 
@@ -113,12 +127,13 @@ size_t lc_store_clear(struct lc_store *store);
 size_t lc_store_sweep(struct lc_store *store, uint64_t now_ms, size_t max_items);
 
 struct lc_store_stats {
-  uint64_t items, bytes;  /* now; bytes as charged */
-  uint64_t level2_items;  /* 0 for LRU */
-  uint64_t puts, deletes; /* since the start */
-  uint64_t evictions[4];  /* by lc_evict_reason */
-  uint64_t refused;       /* puts refused for their size */
-  uint64_t demotions;     /* from level 2 to level 1 */
+  uint64_t items, bytes;          /* now; bytes as charged */
+  uint64_t level2_items;          /* 0 for LRU */
+  uint64_t puts, deletes;         /* since the start */
+  uint64_t evictions[4];          /* by lc_evict_reason */
+  uint64_t refused;               /* puts refused for their size */
+  uint64_t demotions;             /* from level 2 to level 1 */
+  uint64_t mirrors, mirror_bytes; /* now, of the items and bytes above */
 };
 
 /* Sums over the shards; each number is exact, all together are not one instant's. */
