@@ -1,46 +1,8 @@
-#include "test_rpc_support.h"
+#include "test_rpc_client_support.h"
 
 #include <string.h>
 
 #define CALLS 300u
-
-struct both {
-  struct seen seen;
-  struct net net;
-  struct peer peer;
-};
-
-static int setup(void **state) {
-  struct both *both = malloc(sizeof *both);
-  seen_init(&both->seen);
-  net_init(&both->net, both->seen.table);
-  net_start(&both->net);
-  peer_start(&both->peer, both->net.port);
-  *state = both;
-  return 0;
-}
-
-static int teardown(void **state) {
-  struct both *both = *state;
-  peer_stop(&both->peer);
-  net_stop(&both->net);
-  seen_fini(&both->seen);
-  free(both);
-  return 0;
-}
-
-static void expect_reply(const struct answer *answer, const char *reply) {
-  expect_status(answer, LC_GRPC_OK, "");
-  assert_int_equal(answer->reply.len, strlen(reply));
-  assert_memory_equal(answer->reply.data, reply, answer->reply.len);
-}
-
-static void expect_works(struct peer *peer) {
-  struct answer answer;
-  ask(&answer, peer, "/t.T/Echo", lc_slice_str("still here"));
-  expect_reply(&answer, "still here");
-  answer_fini(&answer);
-}
 
 /* ---- answers ---- */
 
@@ -126,6 +88,63 @@ static void a_reply_over_the_clients_limit_is_refused_and_the_connection_lives(v
   assert_int_equal(both->peer.down.count, 0);
 }
 
+static void a_reply_may_come_long_before_its_status(void **state) {
+  struct both *both = *state;
+  struct answer answer;
+  answer_init(&answer, &both->peer, "/t.T/Late", lc_slice_str("kept until then"));
+  answer_start(&answer);
+  gate_wait(&both->seen.messages, 1);
+  struct answer over; /* what came before this has been read, and is written over by it */
+  ask(&over, &both->peer, "/t.T/Big", lc_slice_str("5000"));
+  answer_fini(&over);
+  assert_int_equal(answer.done, 0);
+  on_worker(both->net.workers[0].worker, finish_late, &both->seen);
+  answer_wait(&answer);
+  expect_reply(&answer, "kept until then");
+  answer_fini(&answer);
+}
+
+static void large_replies_in_turn_come_whole(void **state) {
+  struct both *both = *state;
+  const char *sizes[] = {"1000000", "70000", "3000000", "8192", "1000000", "0"};
+  for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+    struct answer answer;
+    ask(&answer, &both->peer, "/t.T/Big", lc_slice_str(sizes[k]));
+    expect_status(&answer, LC_GRPC_OK, "");
+    assert_int_equal(answer.reply.len, strtoul(sizes[k], NULL, 10));
+    for (size_t i = 0; i < answer.reply.len; i++) {
+      if (answer.reply.data[i] != big_byte(i))
+        fail_msg("byte %zu of %s differs", i, sizes[k]);
+    }
+    answer_fini(&answer);
+  }
+}
+
+static void take_half_of_the_buffers(void *arg) {
+  assert_true(lc_worker_charge(arg, PEER_BUFFER_BYTES / 2));
+}
+
+static void give_the_half_back(void *arg) {
+  lc_worker_uncharge(arg, PEER_BUFFER_BYTES / 2);
+}
+
+static void a_reply_that_the_workers_buffers_have_no_room_for_is_refused(void **state) {
+  struct both *both = *state;
+  struct answer answer;
+  char size[32];
+  snprintf(size, sizeof size, "%u", PEER_BUFFER_BYTES / 2);
+  peer_close(&both->peer);
+  both->peer.config.max_message = SIZE_MAX;
+  peer_open(&both->peer);
+  on_worker(both->peer.worker, take_half_of_the_buffers, both->peer.worker);
+  ask(&answer, &both->peer, "/t.T/Big", lc_slice_str(size));
+  expect_status(&answer, LC_GRPC_RESOURCE_EXHAUSTED, "out of memory for the reply");
+  assert_false(answer.transport);
+  answer_fini(&answer);
+  expect_works(&both->peer);
+  on_worker(both->peer.worker, give_the_half_back, both->peer.worker);
+}
+
 static void ok_without_a_message_is_an_error(void **state) {
   struct both *both = *state;
   struct answer answer;
@@ -184,17 +203,6 @@ static void hundreds_of_calls_share_the_connection_and_need_not_wait_for_it(void
   }
   assert_int_equal(net_connections(&both->net, 0), 1);
   free(many);
-}
-
-struct early {
-  struct peer *peer;
-  struct answer *answer;
-};
-
-static void open_and_call(void *arg) {
-  struct early *early = arg;
-  early->peer->rc = lc_rpc_client_create(&early->peer->config, &early->peer->client, &early->peer->err);
-  answer_start_here(early->answer);
 }
 
 static void a_call_may_follow_create_at_once(void **state) {
@@ -265,10 +273,6 @@ static void a_deadline_does_not_wait_for_a_server_that_is_silent(void **state) {
   answer_fini(&answer);
 }
 
-static void cancel_here(void *arg) {
-  lc_rpc_client_cancel(((struct answer *)arg)->call);
-}
-
 static void a_cancelled_call_ends_at_the_server_and_calls_nobody(void **state) {
   struct both *both = *state;
   struct answer answer;
@@ -332,8 +336,7 @@ static void done_may_cancel_another_call_while_the_connection_ends(void **state)
   assert_int_equal(answers[1].done, 0);
   answer_fini(&answers[0]);
   answer_fini(&answers[1]);
-  net_init(&both->net, both->seen.table);
-  net_start(&both->net);
+  both_restart_server(both);
 }
 
 static void destroy_here(struct answer *answer) {
@@ -388,7 +391,7 @@ static void destroy_with_calls_in_progress_calls_nobody(void **state) {
   }
 }
 
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, setup, teardown)
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, both_setup, both_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -399,6 +402,9 @@ int main(void) {
       TEST(megabytes_come_whole),
       TEST(a_large_request_goes_whole),
       TEST(a_reply_over_the_clients_limit_is_refused_and_the_connection_lives),
+      TEST(a_reply_may_come_long_before_its_status),
+      TEST(large_replies_in_turn_come_whole),
+      TEST(a_reply_that_the_workers_buffers_have_no_room_for_is_refused),
       TEST(ok_without_a_message_is_an_error),
       TEST(two_messages_for_one_call_are_an_error),
       TEST(hundreds_of_calls_share_the_connection_and_need_not_wait_for_it),

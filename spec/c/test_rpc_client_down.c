@@ -1,64 +1,10 @@
-#include "test_rpc_support.h"
+#include "test_rpc_client_support.h"
 
 #include <string.h>
 
 /* A client whose connection fails, or whose memory does. test_rpc_client.c has the calls. */
 
-struct both {
-  struct seen seen;
-  struct net net;
-  struct peer peer;
-};
-
-static int setup(void **state) {
-  struct both *both = malloc(sizeof *both);
-  seen_init(&both->seen);
-  net_init(&both->net, both->seen.table);
-  net_start(&both->net);
-  peer_start(&both->peer, both->net.port);
-  *state = both;
-  return 0;
-}
-
-static int teardown(void **state) {
-  struct both *both = *state;
-  peer_stop(&both->peer);
-  net_stop(&both->net);
-  seen_fini(&both->seen);
-  free(both);
-  return 0;
-}
-
-static void expect_reply(const struct answer *answer, const char *reply) {
-  expect_status(answer, LC_GRPC_OK, "");
-  assert_int_equal(answer->reply.len, strlen(reply));
-  assert_memory_equal(answer->reply.data, reply, answer->reply.len);
-}
-
-struct early {
-  struct peer *peer;
-  struct answer *answer;
-};
-
-static void open_and_call(void *arg) {
-  struct early *early = arg;
-  early->peer->rc = lc_rpc_client_create(&early->peer->config, &early->peer->client, &early->peer->err);
-  answer_start_here(early->answer);
-}
-
 /* ---- connections that fail ---- */
-
-/* A listener whose queue is full, so that the kernel answers no further connection request. */
-static int full_listener(uint16_t *port, int *fillers, unsigned count) {
-  int listener = listen_socket(0, port);
-  struct sockaddr_in addr = {
-      .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(*port)};
-  for (unsigned i = 0; i < count; i++) {
-    fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    (void)connect(fillers[i], (struct sockaddr *)&addr, sizeof addr);
-  }
-  return listener;
-}
 
 static void a_deadline_does_not_wait_for_a_connection(void **state) {
   struct both *both = *state;
@@ -101,10 +47,6 @@ static void no_answer_to_the_connection_request_is_told(void **state) {
     close(fillers[i]);
   close(listener);
   answer_fini(&answer);
-}
-
-static void cancel_here(void *arg) {
-  lc_rpc_client_cancel(((struct answer *)arg)->call);
 }
 
 static void nobody_listening_is_told_with_the_address(void **state) {
@@ -161,8 +103,7 @@ static void a_server_that_goes_down_fails_its_calls_and_then_new_ones(void **sta
   assert_int_equal(both->peer.down.count, 1);
   answer_fini(&answer);
   answer_fini(&late);
-  net_init(&both->net, both->seen.table);
-  net_start(&both->net);
+  both_restart_server(both);
 }
 
 static void a_stopping_server_finishes_what_it_has_and_gets_nothing_new(void **state) {
@@ -293,7 +234,7 @@ static void every_allocation_may_fail_once(void **state) {
   assert_true(n > 20);
 }
 
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, setup, teardown)
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, both_setup, both_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

@@ -232,6 +232,23 @@ static void a_message_over_the_limit_is_refused_by_its_prefix(void **state) {
   expect_echo(both->raw);
 }
 
+static void a_method_may_take_longer_messages(void **state) {
+  struct both *both = *state;
+  static uint8_t bytes[LC_GRPC_PREFIX + (1 << 20) + LONGER_BY];
+  struct raw_stream *stream = raw_open(both->raw, "/t.T/Longer");
+  lc_grpc_write_prefix(bytes, (1 << 20) + LONGER_BY);
+  raw_write(stream, bytes, sizeof bytes);
+  raw_end(stream);
+  raw_until_closed(both->raw, stream);
+  expect_trailer(stream, "0", "");
+  assert_int_equal(stream->data.len, sizeof bytes);
+  stream = raw_open(both->raw, "/t.T/Longer");
+  lc_grpc_write_prefix(bytes, (1 << 20) + LONGER_BY + 1);
+  raw_write(stream, bytes, LC_GRPC_PREFIX);
+  raw_until_closed(both->raw, stream);
+  expect_trailer(stream, "8", "message over the limit of 1114112 bytes");
+}
+
 static void a_large_prefix_alone_takes_no_memory(void **state) {
   struct both *both = *state;
   uint8_t prefix[LC_GRPC_PREFIX];
@@ -535,6 +552,7 @@ int main(void) {
       TEST(a_request_that_ends_inside_a_message_is_told),
       TEST(a_request_without_a_message_is_told),
       TEST(a_message_over_the_limit_is_refused_by_its_prefix),
+      TEST(a_method_may_take_longer_messages),
       TEST(a_large_prefix_alone_takes_no_memory),
       TEST(a_compression_flag_is_a_malformed_frame),
       TEST(a_reset_cancels_the_handler_once),

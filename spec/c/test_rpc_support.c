@@ -248,6 +248,20 @@ void finish_held(void *arg) {
   lc_rpc_release(call);
 }
 
+static void late(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
+  assert_int_equal(lc_grpc_frame(lc_rpc_out(call), message), 0);
+  lc_rpc_send(call);
+  hold_call(call, ctx, message);
+}
+
+void finish_late(void *arg) {
+  struct seen *seen = arg;
+  struct lc_rpc_call *call = seen->held;
+  seen->held = NULL;
+  lc_rpc_finish(call, LC_GRPC_OK, NULL);
+  lc_rpc_release(call);
+}
+
 static void cancelled(struct lc_rpc_call *call, void *ctx) {
   struct seen *seen = ctx;
   seen->over_when_cancelled = lc_rpc_over(call);
@@ -281,10 +295,12 @@ static void stream_half_close(struct lc_rpc_call *call, void *ctx) {
 
 static const struct lc_rpc_method METHODS[] = {
     {.path = "/t.T/Echo", .on_message = echo},
+    {.path = "/t.T/Longer", .on_message = echo, .extra_message = LONGER_BY},
     {.path = "/t.T/Fail", .on_message = fail_call},
     {.path = "/t.T/Big", .on_message = big},
     {.path = "/t.T/Hang", .on_message = hang, .on_cancel = cancelled},
     {.path = "/t.T/Held", .on_message = hold_call, .on_cancel = cancelled},
+    {.path = "/t.T/Late", .on_message = late, .on_cancel = cancelled},
     {.path = "/t.T/None", .on_message = no_message},
     {.path = "/t.T/Two", .on_message = two_messages},
     {.path = "/t.T/Stream",
@@ -313,12 +329,22 @@ static void on_down(void *arg, const struct lc_err *err) {
   gate_raise(&peer->down);
 }
 
+static void on_up(void *arg) {
+  struct peer *peer = arg;
+  if (peer->on_up)
+    peer->on_up(peer);
+  gate_raise(&peer->up);
+}
+
 void peer_worker(struct peer *peer) {
   memset(peer, 0, sizeof *peer);
-  peer->down = (struct gate)GATE_INIT;
-  peer->worker = start_worker(77);
+  peer->up = peer->down = (struct gate)GATE_INIT;
+  const struct lc_worker_config config = {.index = 77, .buffer_limit_bytes = PEER_BUFFER_BYTES};
+  assert_int_equal(lc_worker_create(&config, &peer->worker, NULL), 0);
+  assert_int_equal(lc_worker_run(peer->worker, NULL, NULL, NULL), 0);
   lc_rpc_client_config_init(&peer->config);
   peer->config.worker = peer->worker;
+  peer->config.on_up = on_up;
   peer->config.on_down = on_down;
   peer->config.arg = peer;
   snprintf(peer->config.address.host, sizeof peer->config.address.host, "127.0.0.1");
@@ -352,7 +378,10 @@ void peer_close(struct peer *peer) {
 
 void peer_stop(struct peer *peer) {
   peer_close(peer);
-  end_worker(peer->worker);
+  lc_worker_stop(peer->worker);
+  assert_int_equal(lc_worker_join(peer->worker), 0);
+  assert_int_equal(lc_worker_charged(peer->worker), 0);
+  lc_worker_destroy(peer->worker);
 }
 
 void answer_init(struct answer *answer, struct peer *peer, const char *path, struct lc_slice message) {

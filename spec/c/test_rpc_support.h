@@ -65,14 +65,18 @@ struct seen {
 };
 
 /*
- * /t.T/Echo answers with its message, /t.T/Fail with INVALID_ARGUMENT and its message as text, /t.T/Big with as many
- * bytes as its message says; /t.T/Hang never answers, nor does /t.T/Held, which also holds its call; /t.T/None ends
- * without a message, /t.T/Two with two; /t.T/Stream echoes each message and ends when the client does.
+ * /t.T/Echo answers with its message, so does /t.T/Longer, which takes LONGER_BY bytes more; /t.T/Fail with
+ * INVALID_ARGUMENT and its message as text, /t.T/Big with as many bytes as its message says; /t.T/Hang never answers,
+ * nor does /t.T/Held, which also holds its call; /t.T/Late sends its message and holds its
+ * call; /t.T/None ends without a message, /t.T/Two with two; /t.T/Stream
+ * echoes each message and ends when the client does.
  */
+#define LONGER_BY 65536u
 void seen_init(struct seen *seen);
 void seen_fini(struct seen *seen);
 void finish_held(void *arg); /* on the server's worker: answers the last call of Held (arg: the seen) with "finished",
                                 lets go of it */
+void finish_late(void *arg); /* the same for Late, whose message has gone */
 uint8_t big_byte(size_t at); /* of a reply of Big */
 
 void copy_text(char *out, size_t size, struct lc_slice text); /* cut, with a NUL */
@@ -85,7 +89,8 @@ struct peer {
   struct lc_rpc_client_config config;
   int rc;
   struct lc_err err, down_err;
-  struct gate down;
+  void (*on_up)(struct peer *peer); /* on its worker; may be NULL */
+  struct gate up, down;
 };
 
 struct answer {
@@ -104,6 +109,7 @@ struct answer {
   struct gate over;
 };
 
+#define PEER_BUFFER_BYTES (64u << 20)              /* of its worker */
 void peer_start(struct peer *peer, uint16_t port); /* 127.0.0.1 */
 void peer_open(struct peer *peer);                 /* config as changed by the test; rc and err are set */
 void peer_worker(struct peer *peer);               /* only the worker */

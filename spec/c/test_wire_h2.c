@@ -112,6 +112,51 @@ static void pull_stops_at_its_limit_and_goes_on_later(void **state) {
   end_pair(pair);
 }
 
+/* Large replies to all of `count` requests and a small one to one more, of which a part has been sent. */
+static struct pair *send_a_part(const uint8_t *bytes, size_t len, int count, size_t part) {
+  struct pair *pair = new_pair(8 << 20, 0);
+  for (int i = 0; i <= count; i++)
+    assert_non_null(pair_request_with(pair, "12345", 5));
+  pair_run(pair);
+  for (int i = 0; i <= count; i++)
+    assert_int_equal(pair_reply(&pair->server.streams[i], bytes, i < count ? len : 5), 0);
+  pair->pull_limit = part;
+  pair_step(pair, &pair->server, &pair->client);
+  pair->pull_limit = 0;
+  return pair;
+}
+
+static void large_replies_go_out_one_after_the_other(void **state) {
+  (void)state;
+  const size_t len = 200000;
+  uint8_t *bytes = pattern(len);
+  struct pair *pair = send_a_part(bytes, len, 6, 3 * len);
+  const struct pair_stream *streams = pair->client.streams;
+  assert_echoed(&streams[0], bytes, len);
+  assert_echoed(&streams[1], bytes, len);
+  assert_int_equal(streams[4].data.len + streams[5].data.len, 0);
+  assert_echoed(&streams[6], bytes, 5); /* the small one has not waited for them */
+  pair_run(pair);
+  for (int i = 0; i < 6; i++)
+    assert_echoed(&streams[i], bytes, len);
+  free(bytes);
+  end_pair(pair);
+}
+
+static void a_large_reply_that_was_reset_holds_up_no_other(void **state) {
+  (void)state;
+  const size_t len = 200000;
+  uint8_t *bytes = pattern(len);
+  struct pair *pair = send_a_part(bytes, len, 4, len / 2);
+  for (int i = 0; i < 4; i += 2)
+    assert_int_equal(lc_h2_reset(pair->client.h2, pair->client.streams[i].id, LC_H2_CANCEL), 0);
+  pair_run(pair);
+  assert_echoed(&pair->client.streams[1], bytes, len);
+  assert_echoed(&pair->client.streams[3], bytes, len);
+  free(bytes);
+  end_pair(pair);
+}
+
 static void many_requests_in_one_read_are_answered_in_one_pull(void **state) {
   (void)state;
   struct pair *pair = new_pair(0, 0);
@@ -360,6 +405,8 @@ int main(void) {
       cmocka_unit_test(bytes_may_be_cut_anywhere),
       cmocka_unit_test(large_bodies_pass_small_windows_both_ways),
       cmocka_unit_test(pull_stops_at_its_limit_and_goes_on_later),
+      cmocka_unit_test(large_replies_go_out_one_after_the_other),
+      cmocka_unit_test(a_large_reply_that_was_reset_holds_up_no_other),
       cmocka_unit_test(many_requests_in_one_read_are_answered_in_one_pull),
       cmocka_unit_test(an_error_reply_is_one_head_that_ends_the_stream),
       cmocka_unit_test(an_answer_before_the_request_ends_stops_the_sender),

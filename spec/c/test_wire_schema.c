@@ -40,6 +40,7 @@ static void symbols_of_every_kind_are_found(void **state) {
       {"lcache.v1.ServedFrom", "lcache/v1/cache.proto"},
       {"lcache.v1.SERVED_FROM_STORE", "lcache/v1/cache.proto"},
       {"lcache.v1.Admin.Stats", "lcache/v1/admin.proto"},
+      {"lcache.v1.Peer.HandOver", "lcache/v1/peer.proto"},
       {"pb.LCache", "pb/lcache.proto"},
       {"grpc.health.v1.Health", "grpc/health/v1/health.proto"},
       {"grpc.health.v1.HealthCheckResponse.ServingStatus", "grpc/health/v1/health.proto"},

@@ -117,8 +117,17 @@ static void reply_http(struct lc_rpc_call *call, const char *status) {
   lc_request_kick(&call->request);
 }
 
+static size_t max_message(const struct lc_rpc_call *call) {
+  return call->server->max_message + (call->route ? call->route->method->extra_message : 0);
+}
+
 static void accept_call(struct lc_rpc_call *call) {
-  memset(call->state, 0, call->route->method->state_size);
+  const struct lc_rpc_method *method = call->route->method;
+  memset(call->state, 0, method->state_size);
+  if (method->extra_message > 0) {
+    call->deframer.limit += method->extra_message;
+    call->request.arena.limit_bytes += method->extra_message * ARENA_FACTOR;
+  }
   if (call->timeout_ms != UINT64_MAX)
     call->deadline_ms = call->request.begun_ms + call->timeout_ms;
 }
@@ -181,7 +190,7 @@ static void refuse_message(struct lc_rpc_call *call, int rc) {
   cancel_handler(call);
   switch (rc) {
   case LC_ETOOBIG:
-    snprintf(text, sizeof(text), "message over the limit of %zu bytes", call->server->max_message);
+    snprintf(text, sizeof(text), "message over the limit of %zu bytes", max_message(call));
     lc_rpc_finish(call, LC_GRPC_RESOURCE_EXHAUSTED, text);
     break;
   case LC_ENOMEM:
@@ -298,7 +307,7 @@ void lc_rpc_finish(struct lc_rpc_call *call, enum lc_grpc_status status, const c
 /* What a client doesn't take may not pile up: neither over the budget nor over what one message may be. */
 static bool may_send(struct lc_rpc_call *call) {
   size_t queued = call->request.body.bytes;
-  return queued <= call->server->max_message + LC_GRPC_PREFIX && account(call);
+  return queued <= max_message(call) + LC_GRPC_PREFIX && account(call);
 }
 
 void lc_rpc_send(struct lc_rpc_call *call) {
@@ -336,7 +345,7 @@ void *lc_rpc_state(struct lc_rpc_call *call) {
 }
 
 size_t lc_rpc_max_message(const struct lc_rpc_call *call) {
-  return call->server->max_message;
+  return max_message(call);
 }
 
 bool lc_rpc_over(const struct lc_rpc_call *call) {

@@ -16,12 +16,13 @@
 struct lc_rpc_call;
 
 /* The most that a method's state_size may be. Each call has that much, so it is what the largest needs. */
-#define LC_RPC_STATE_SIZE 192u
+#define LC_RPC_STATE_SIZE 208u
 
 struct lc_rpc_method {
-  const char *path;  /* "/lcache.v1.Cache/Get" */
-  bool streaming;    /* takes or gives more than one message */
-  size_t state_size; /* zeroed bytes that a call carries for its handler: lc_rpc_state */
+  const char *path;     /* "/lcache.v1.Cache/Get" */
+  bool streaming;       /* takes or gives more than one message */
+  size_t state_size;    /* zeroed bytes that a call carries for its handler: lc_rpc_state */
+  size_t extra_message; /* bytes that its messages may have over the server's max_message */
 
   /*
    * A message has come; its bytes are valid during the call. A unary method is given exactly one. It answers at once or
@@ -67,8 +68,8 @@ const struct lc_face *lc_rpc_server_face(const struct lc_rpc_server *server);
 struct lc_worker *lc_rpc_worker(const struct lc_rpc_call *call);
 struct lc_arena *lc_rpc_arena(struct lc_rpc_call *call); /* lives as long as the call */
 void *lc_rpc_state(struct lc_rpc_call *call);
-size_t lc_rpc_max_message(const struct lc_rpc_call *call);
-bool lc_rpc_over(const struct lc_rpc_call *call); /* finished or cancelled: nothing can be sent any more */
+size_t lc_rpc_max_message(const struct lc_rpc_call *call); /* the server's and the method's extra_message */
+bool lc_rpc_over(const struct lc_rpc_call *call);          /* finished or cancelled: nothing can be sent any more */
 
 /* The handler holds so many bytes more for this call, until its memory is freed: charged to the worker's buffer budget.
  * The arena and the output are charged without this. False: the budget has no room for them. */

@@ -2,9 +2,13 @@
 
 #include <stdio.h>
 
+#include "base/warm.h"
+
 #define TIMEOUT_DIGITS 8u
 #define TIMEOUT_MAX 99999999u
 #define GATHER_MIN 4096u
+#define GATHER_LARGE ((size_t)64 << 10)
+#define GATHER_WHOLE ((size_t)4 << 20)
 
 static const struct {
   int code, status;
@@ -172,6 +176,12 @@ void lc_grpc_deframer_init(struct lc_grpc_deframer *deframer, struct lc_arena *a
   *deframer = (struct lc_grpc_deframer){.arena = arena, .limit = limit};
 }
 
+void lc_grpc_deframer_fini(struct lc_grpc_deframer *deframer) {
+  lc_warm_free(deframer->gather, deframer->cap);
+  deframer->gather = NULL;
+  deframer->have = deframer->cap = 0;
+}
+
 static struct lc_slice take(struct lc_slice *in, size_t len) {
   struct lc_slice taken = lc_slice_of(in->ptr, len);
   in->ptr += len;
@@ -184,8 +194,11 @@ static int read_prefix(struct lc_grpc_deframer *d, const uint8_t *prefix) {
     return LC_EPROTO;
   d->prefix_len = LC_GRPC_PREFIX;
   d->need = (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 | prefix[4];
-  d->gather = NULL;
-  d->have = d->cap = 0;
+  d->have = 0;
+  if (d->arena) {
+    d->gather = NULL;
+    d->cap = 0;
+  }
   return d->need > d->limit ? LC_ETOOBIG : 1;
 }
 
@@ -204,21 +217,31 @@ static int take_prefix(struct lc_grpc_deframer *d, struct lc_slice *in) {
   return d->prefix_len < LC_GRPC_PREFIX ? 0 : read_prefix(d, d->prefix);
 }
 
-/* Grows by fours, so that all blocks of one message together stay under 4/3 of it and under four times what has come.
+/*
+ * Grows by fours, so that all blocks of one message together stay under 4/3 of it and under four times what has come.
+ * A block of our own, once some of the message has come, skips the sizes that are never warm, and the whole message's
+ * is warm the most often.
  */
+static size_t next_cap(const struct lc_grpc_deframer *d, size_t len) {
+  size_t cap = d->cap < GATHER_MIN / 4 ? GATHER_MIN : d->cap * 4;
+  if (!d->arena && cap > GATHER_LARGE && d->need <= GATHER_WHOLE)
+    cap = d->need;
+  if (cap < d->have + len)
+    cap = d->have + len;
+  return cap < d->need ? cap : d->need;
+}
+
 static int make_room(struct lc_grpc_deframer *d, size_t len) {
   if (d->cap - d->have >= len)
     return 0;
-  size_t cap = d->cap < GATHER_MIN / 4 ? GATHER_MIN : d->cap * 4;
-  if (cap < d->have + len)
-    cap = d->have + len;
-  if (cap > d->need)
-    cap = d->need;
-  uint8_t *gather = lc_arena_alloc(d->arena, cap);
+  size_t cap = next_cap(d, len);
+  uint8_t *gather = d->arena ? lc_arena_alloc(d->arena, cap) : lc_warm_alloc(cap);
   if (!gather)
     return LC_ENOMEM;
   if (d->have > 0)
     memcpy(gather, d->gather, d->have);
+  if (!d->arena)
+    lc_warm_free(d->gather, d->cap);
   d->gather = gather;
   d->cap = cap;
   return 0;

@@ -51,8 +51,9 @@ int lc_grpc_frame(struct lc_outq *q, struct lc_slice message);
 
 /*
  * Cuts a body into messages. Frames and messages need not align. A message that lies whole in one run is given without
- * a copy; others are gathered in the arena, whose memory is taken only as bytes arrive, never on the word of the
- * prefix: at most 4/3 of the message in all.
+ * a copy; others are gathered, in memory that is taken only as bytes arrive, never on the word of the prefix: the
+ * arena's, at most 4/3 of the message in all, or without an arena (NULL) the deframer's own, which the next message
+ * takes over; of a message of up to 4 MiB that is the whole once 64 KiB have come (base/warm.h).
  */
 struct lc_grpc_deframer {
   struct lc_arena *arena;
@@ -65,11 +66,19 @@ struct lc_grpc_deframer {
 
 void lc_grpc_deframer_init(struct lc_grpc_deframer *deframer, struct lc_arena *arena, size_t limit);
 
+/* Frees memory of its own; without an arena only. */
+void lc_grpc_deframer_fini(struct lc_grpc_deframer *deframer);
+
 /*
- * Takes from *in. Returns 1 with *message (valid as long as *in's bytes and the arena), 0 when *in is used up, or
- * LC_ETOOBIG (over the limit, told from the prefix), LC_EPROTO (a compression flag that is not 0), LC_ENOMEM.
+ * Takes from *in. Returns 1 with *message (valid as long as *in's bytes and what it is gathered in), 0 when *in is used
+ * up, or LC_ETOOBIG (over the limit, told from the prefix), LC_EPROTO (a compression flag that is not 0), LC_ENOMEM.
  */
 int lc_grpc_deframe(struct lc_grpc_deframer *deframer, struct lc_slice *in, struct lc_slice *message);
+
+/* The message lies in the deframer's own memory, not in what was read. */
+static inline bool lc_grpc_deframer_holds(const struct lc_grpc_deframer *deframer, struct lc_slice message) {
+  return deframer->gather && message.ptr == deframer->gather;
+}
 
 /* True if a message has begun and not ended: an end of stream now is an error. */
 bool lc_grpc_deframer_partial(const struct lc_grpc_deframer *deframer);

@@ -117,7 +117,10 @@ static int new_session(struct lc_h2 *h2, const nghttp2_session_callbacks *callba
   return nghttp2_session_client_new3(&h2->session, callbacks, h2, option, &mem);
 }
 
-static void set_options(nghttp2_option *option) {
+static void set_options(nghttp2_option *option, bool server) {
+  /* A client looks at a few fields of a server that it chose, and at each for itself: no rules of HTTP beyond that. */
+  if (!server)
+    nghttp2_option_set_no_http_messaging(option, 1);
   /* Windows open again in portions, see h2_recv.c. */
   nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_option_set_no_closed_streams(option, 1);
@@ -133,7 +136,7 @@ static int open_session(struct lc_h2 *h2) {
   if (rc == 0)
     rc = nghttp2_option_new(&option);
   if (rc == 0) {
-    set_options(option);
+    set_options(option, h2->server);
     lc_h2_recv_callbacks(callbacks);
     lc_h2_send_callbacks(callbacks);
     rc = new_session(h2, callbacks, option);

@@ -103,8 +103,8 @@ bool lc_h2_alive(const struct lc_h2 *h2);
 
 /*
  * A field of a head or of trailers; the name is lower-case. Both are copied by the call they are given to, unless
- * `fixed` says that they (and, of trailers, the array of fields) live as long as the program: that saves work in every
- * reply.
+ * `fixed` says that they (and, of trailers, the array of fields) live as long as the session: that saves work in every
+ * request and reply.
  */
 struct lc_h2_field {
   struct lc_slice name, value;
@@ -137,6 +137,10 @@ int lc_h2_finish(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *
 /* Client: begins a request; its body comes from handler->body(stream) until finish. *stream_id is set. LC_EEXHAUSTED:
  * the other side's limit of streams, or no ids left. */
 int lc_h2_request(struct lc_h2 *h2, const struct lc_h2_field *fields, size_t count, void *object, int32_t *stream_id);
+
+/* The same with a body that is complete as queued. */
+int lc_h2_request_whole(struct lc_h2 *h2, const struct lc_h2_field *fields, size_t count, void *object,
+                        int32_t *stream_id);
 
 int lc_h2_reset(struct lc_h2 *h2, int32_t stream_id, uint32_t error_code);
 int lc_h2_ping(struct lc_h2 *h2, const uint8_t opaque[8]);

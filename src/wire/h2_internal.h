@@ -49,6 +49,7 @@ struct lc_h2 {
   struct lc_h2_stream *heading; /* whose HEADERS are being received; NULL: nobody wants them */
   size_t stream_count;
   size_t early_count;  /* streams with `early` */
+  int32_t large_id;    /* the last stream that was given a large reply, or 0 */
   int32_t closing_id;  /* the stream whose on_close runs: it can't be found any more */
   struct lc_outq *out; /* of the pull in progress */
   size_t out_limit;

@@ -133,6 +133,25 @@ void lc_h2_send_callbacks(nghttp2_session_callbacks *callbacks) {
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 }
 
+/* Replies of which so much is to come go out one after the other. */
+#define LARGE_BODY (64u * 1024)
+
+/*
+ * nghttp2 would take a frame of each stream in turn: then all large replies are under way for as long as it takes to
+ * send them all, and whoever gathers them needs memory for all. A stream that depends on another is sent after it, or
+ * when that one can't go on; small replies still come between. It is no more than a wish: a failure doesn't matter.
+ */
+static void line_up(struct lc_h2 *h2, struct lc_h2_stream *stream) {
+  if (!h2->server || h2->handler->body(h2->arg, stream->object)->bytes < LARGE_BODY)
+    return;
+  if (h2->large_id && nghttp2_session_find_stream(h2->session, h2->large_id)) {
+    nghttp2_priority_spec after;
+    nghttp2_priority_spec_init(&after, h2->large_id, NGHTTP2_DEFAULT_WEIGHT, 0);
+    (void)nghttp2_session_change_stream_priority(h2->session, stream->id, &after);
+  }
+  h2->large_id = stream->id;
+}
+
 /* The reply is complete as queued. */
 static void end_reply(struct lc_h2 *h2, struct lc_h2_stream *stream) {
   stream->finished = true;
@@ -169,6 +188,7 @@ int lc_h2_finish(struct lc_h2 *h2, int32_t stream_id, const struct lc_h2_field *
   int rc = keep_trailers(h2, stream, trailers, count);
   if (rc != 0)
     return rc;
+  line_up(h2, stream);
   end_reply(h2, stream);
   return lc_h2_resume(h2, stream_id);
 }
@@ -215,6 +235,14 @@ int lc_h2_request(struct lc_h2 *h2, const struct lc_h2_field *fields, size_t cou
   stream->responded = true;
   stream->id = *stream_id = id;
   return 0;
+}
+
+int lc_h2_request_whole(struct lc_h2 *h2, const struct lc_h2_field *fields, size_t count, void *object,
+                        int32_t *stream_id) {
+  int rc = lc_h2_request(h2, fields, count, object, stream_id);
+  if (rc == 0)
+    h2->last->finished = true;
+  return rc;
 }
 
 int lc_h2_reset(struct lc_h2 *h2, int32_t stream_id, uint32_t error_code) {

@@ -173,6 +173,8 @@ struct lc_msg_group_stats {
       evict_dropped;
   uint64_t store_puts, store_deletes, store_refused, demotions;
   uint64_t evicted_size, evicted_expired, evicted_deleted, evicted_cleared;
+  uint64_t mirrors, mirror_bytes; /* now */
+  uint64_t mirror_hits, forwards, forward_fails, peeks, peek_hits, served, invalidated, added;
 };
 
 struct lc_msg_stats_response {

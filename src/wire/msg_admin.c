@@ -9,7 +9,8 @@
   X(items) X(bytes) X(level2_items) X(limit_bytes) X(pool_used_bytes) X(flights) X(waiters) X(gets) X(hits) X(misses)  \
   X(loads) X(load_errors) X(not_found) X(coalesced) X(timeouts) X(sets) X(deletes) X(refused) X(evict_dropped)         \
   X(store_puts) X(store_deletes) X(store_refused) X(demotions) X(evicted_size) X(evicted_expired) X(evicted_deleted)   \
-  X(evicted_cleared)
+  X(evicted_cleared) X(mirrors) X(mirror_bytes) X(mirror_hits) X(forwards) X(forward_fails) X(peeks) X(peek_hits)      \
+  X(served) X(invalidated) X(added)
 /* clang-format on */
 #define COPY(member_) to->member_ = from->member_;
 

@@ -69,7 +69,12 @@ int lc_pb_next_slow(struct lc_slice *in, struct lc_pb_field *field, struct lc_er
       return LC_EPROTO;
     return take_bytes(in, field->value, &field->bytes, err);
   case LC_PB_FIXED64:
-    return take_bytes(in, 8, &field->bytes, err);
+    if (take_bytes(in, 8, &field->bytes, err) != 1)
+      return LC_EPROTO;
+    field->value = 0;
+    for (unsigned i = 0; i < 8; i++)
+      field->value |= (uint64_t)field->bytes.ptr[i] << (8 * i);
+    return 1;
   case LC_PB_FIXED32:
     return take_bytes(in, 4, &field->bytes, err);
   default:
@@ -93,16 +98,21 @@ size_t lc_pb_utf8_len(struct lc_slice text) {
   return at;
 }
 
-static bool is_len(enum lc_pb_kind kind) {
-  return kind == LC_PB_BYTES || kind == LC_PB_STRING;
-}
+static const uint8_t wires[] = {
+    [LC_PB_BYTES] = LC_PB_LEN,    [LC_PB_STRING] = LC_PB_LEN,    [LC_PB_TEXT] = LC_PB_LEN,
+    [LC_PB_BOOL] = LC_PB_VARINT,  [LC_PB_INT32] = LC_PB_VARINT,  [LC_PB_UINT32] = LC_PB_VARINT,
+    [LC_PB_INT64] = LC_PB_VARINT, [LC_PB_UINT64] = LC_PB_VARINT, [LC_PB_FIXED] = LC_PB_FIXED64,
+    [LC_PB_LIST] = LC_PB_LEN,
+};
 
+/* Of lists it counts the items. */
 static int store(const struct lc_pb_member *member, const struct lc_pb_field *field, char *out, struct lc_err *err) {
-  if (field->wire != (is_len(member->kind) ? LC_PB_LEN : LC_PB_VARINT))
+  if (field->wire != wires[member->kind])
     return lc_err_set(err, LC_EPROTO, "field %u: wrong wire type", field->number);
   void *at = out + member->offset;
   switch (member->kind) {
   case LC_PB_STRING:
+  case LC_PB_TEXT:
     if (!lc_pb_is_utf8(field->bytes))
       return lc_err_set(err, LC_EPROTO, "field %u: not UTF-8", field->number);
     *(struct lc_slice *)at = field->bytes;
@@ -116,8 +126,17 @@ static int store(const struct lc_pb_member *member, const struct lc_pb_field *fi
   case LC_PB_INT32:
     *(int32_t *)at = (int32_t)(uint32_t)field->value;
     return 0;
-  default:
+  case LC_PB_UINT32:
+    *(uint32_t *)at = (uint32_t)field->value;
+    return 0;
+  case LC_PB_INT64:
     *(int64_t *)at = (int64_t)field->value;
+    return 0;
+  case LC_PB_LIST:
+    ++*(size_t *)(void *)(out + member->list->count_offset);
+    return 0;
+  default:
+    *(uint64_t *)at = field->value;
     return 0;
   }
 }
@@ -133,17 +152,66 @@ static int name_error(const struct lc_pb_message *message, struct lc_err *err) {
   return lc_err_set(err, LC_EPROTO, "malformed %s: %s", message->name, what);
 }
 
-int lc_pb_decode(const struct lc_pb_message *message, struct lc_slice bytes, void *out, struct lc_err *err) {
+/* Arrays for the items that were counted; the counts begin anew. */
+static int make_lists(const struct lc_pb_message *message, struct lc_arena *arena, char *out, struct lc_err *err) {
+  for (size_t i = 0; i < message->count; i++) {
+    const struct lc_pb_member *member = &message->members[i];
+    if (member->kind != LC_PB_LIST)
+      continue;
+    struct lc_pb_items items = lc_pb_items_of(member, out);
+    if (items.count > member->list->max)
+      return lc_err_set(err, LC_EINVAL, "%zu %s at most %zu", items.count, member->list->what, member->list->max);
+    void *array = items.count ? lc_arena_alloc(arena, items.count * items.size) : NULL;
+    if (items.count && !array)
+      return lc_err_set(err, LC_ENOMEM, "no memory for a list");
+    memcpy(out + member->offset, &array, sizeof array);
+    memset(out + member->list->count_offset, 0, sizeof items.count);
+  }
+  return 0;
+}
+
+/* Of bytes that have been checked: `make_lists` has room for what is in them. */
+static int fill_lists(const struct lc_pb_message *message, struct lc_slice bytes, char *out, struct lc_err *err) {
+  struct lc_pb_field field = {0};
+  int rc = 0;
+  while (rc == 0 && lc_pb_next(&bytes, &field, NULL) == 1) {
+    if (field.number > message->count || message->members[field.number - 1].kind != LC_PB_LIST)
+      continue;
+    const struct lc_pb_member *member = &message->members[field.number - 1];
+    const struct lc_pb_list *list = member->list;
+    size_t *count = (size_t *)(void *)(out + list->count_offset);
+    char *first;
+    memcpy(&first, out + member->offset, sizeof first);
+    if (list->item)
+      rc = lc_pb_decode(list->item, NULL, field.bytes, first + (*count)++ * list->item->size, err);
+    else
+      ((struct lc_slice *)(void *)first)[(*count)++] = field.bytes;
+  }
+  return rc;
+}
+
+int lc_pb_decode(const struct lc_pb_message *message, struct lc_arena *arena, struct lc_slice bytes, void *out,
+                 struct lc_err *err) {
   memset(out, 0, message->size);
   struct lc_pb_field field = {0};
+  struct lc_slice rest = bytes;
+  bool listed = false;
   int rc;
-  while ((rc = lc_pb_next(&bytes, &field, err)) == 1) {
-    if (field.number <= message->count)
-      rc = store(&message->members[field.number - 1], &field, out, err);
+  while ((rc = lc_pb_next(&rest, &field, err)) == 1) {
+    if (field.number > message->count)
+      continue;
+    const struct lc_pb_member *member = &message->members[field.number - 1];
+    rc = store(member, &field, out, err);
     if (rc < 0)
       break;
+    listed |= member->kind == LC_PB_LIST;
   }
-  return rc < 0 ? name_error(message, err) : 0;
+  if (rc < 0)
+    return name_error(message, err);
+  if (!listed)
+    return 0;
+  rc = make_lists(message, arena, out, err);
+  return rc < 0 ? rc : fill_lists(message, bytes, out, err);
 }
 
 size_t lc_pb_varint_size(uint64_t value) {
@@ -172,68 +240,114 @@ static uint64_t number_of(const struct lc_pb_member *member, const char *in) {
     return *(const bool *)at;
   case LC_PB_INT32:
     return (uint64_t)(int64_t) * (const int32_t *)at;
-  default:
+  case LC_PB_UINT32:
+    return *(const uint32_t *)at;
+  case LC_PB_INT64:
     return (uint64_t) * (const int64_t *)at;
+  default:
+    return *(const uint64_t *)at;
   }
 }
 
-static struct lc_slice slice_of(const struct lc_pb_member *member, const char *in) {
-  const void *at = in + member->offset;
-  return *(const struct lc_slice *)at;
+/* What is encoded of a LEN member that is no list. */
+static struct lc_slice slice_of(const struct lc_pb_member *member, const void *in) {
+  struct lc_slice bytes = lc_pb_slice_at(in, member->offset);
+  if (member->kind == LC_PB_TEXT)
+    bytes.len = lc_pb_utf8_len(bytes);
+  return bytes;
+}
+
+static size_t len_size(uint32_t number, size_t len) {
+  return lc_pb_varint_size((uint64_t)number << 3) + lc_pb_varint_size(len) + len;
+}
+
+static size_t item_len(const struct lc_pb_list *list, const char *item) {
+  return list->item ? lc_pb_size(list->item, item) : lc_pb_slice_at(item, 0).len;
+}
+
+size_t lc_pb_list_size(const struct lc_pb_member *member, uint32_t number, const void *in) {
+  struct lc_pb_items items = lc_pb_items_of(member, in);
+  size_t size = 0;
+  for (size_t i = 0; i < items.count; i++)
+    size += len_size(number, item_len(member->list, items.first + i * items.size));
+  return size;
 }
 
 size_t lc_pb_size(const struct lc_pb_message *message, const void *in) {
   size_t size = 0;
   for (uint32_t i = 0; i < message->count; i++) {
     const struct lc_pb_member *member = &message->members[i];
-    size_t tag = lc_pb_varint_size((uint64_t)(i + 1) << 3);
-    if (is_len(member->kind)) {
+    if (member->kind == LC_PB_LIST) {
+      size += lc_pb_list_size(member, i + 1, in);
+    } else if (wires[member->kind] == LC_PB_LEN) {
       size_t len = slice_of(member, in).len;
-      size += len ? tag + lc_pb_varint_size(len) + len : 0;
+      size += len ? len_size(i + 1, len) : 0;
     } else {
       uint64_t value = number_of(member, in);
-      size += value ? tag + lc_pb_varint_size(value) : 0;
+      size_t bytes = member->kind == LC_PB_FIXED ? sizeof value : lc_pb_varint_size(value);
+      size += value ? lc_pb_varint_size((uint64_t)(i + 1) << 3) + bytes : 0;
     }
   }
   return size;
 }
 
-static uint8_t *put_member(const struct lc_pb_member *member, uint32_t number, const void *in, uint8_t *at) {
-  if (is_len(member->kind)) {
-    struct lc_slice bytes = slice_of(member, in);
-    if (bytes.len == 0)
-      return at;
-    at = lc_pb_put_len(at, number, bytes.len);
+size_t lc_pb_item_size(const struct lc_pb_message *message, const void *in) {
+  return len_size(1, lc_pb_size(message, in));
+}
+
+static uint8_t *put_slice(struct lc_slice bytes, uint32_t number, uint8_t *at) {
+  at = lc_pb_put_len(at, number, bytes.len);
+  if (bytes.len > 0)
     memcpy(at, bytes.ptr, bytes.len);
-    return at + bytes.len;
+  return at + bytes.len;
+}
+
+static uint8_t *put_member(const struct lc_pb_member *member, uint32_t number, const void *in, uint8_t *at) {
+  unsigned wire = wires[member->kind];
+  if (wire == LC_PB_LEN) {
+    struct lc_slice bytes = slice_of(member, in);
+    return bytes.len ? put_slice(bytes, number, at) : at;
   }
   uint64_t value = number_of(member, in);
   if (value == 0)
     return at;
-  at = lc_pb_put_varint(at, (uint64_t)number << 3 | LC_PB_VARINT);
-  return lc_pb_put_varint(at, value);
+  at = lc_pb_put_varint(at, (uint64_t)number << 3 | wire);
+  if (wire == LC_PB_VARINT)
+    return lc_pb_put_varint(at, value);
+  return lc_pb_put_fixed(at, value);
 }
 
-uint8_t *lc_pb_write(const struct lc_pb_message *message, const void *in, uint8_t *at) {
-  for (uint32_t i = 0; i < message->count; i++)
-    at = put_member(&message->members[i], i + 1, in, at);
+uint8_t *lc_pb_write(const struct lc_pb_message *message, const void *in, uint32_t without, uint8_t *at) {
+  for (uint32_t i = 0; i < message->count; i++) {
+    const struct lc_pb_member *member = &message->members[i];
+    if (i + 1 != without && member->kind != LC_PB_LIST)
+      at = put_member(member, i + 1, in, at);
+  }
   return at;
 }
 
-uint8_t *lc_pb_write_head(const struct lc_pb_message *message, const void *in, uint32_t last, uint8_t *at) {
-  for (uint32_t i = 0; i < message->count; i++) {
-    if (i + 1 != last)
-      at = put_member(&message->members[i], i + 1, in, at);
+static uint8_t *put_list(const struct lc_pb_member *member, uint32_t number, const void *in, uint8_t *at) {
+  const struct lc_pb_message *message = member->list->item;
+  struct lc_pb_items items = lc_pb_items_of(member, in);
+  for (size_t i = 0; i < items.count; i++) {
+    const char *item = items.first + i * items.size;
+    if (message)
+      at = lc_pb_write(message, item, 0, lc_pb_put_len(at, number, lc_pb_size(message, item)));
+    else
+      at = put_slice(lc_pb_slice_at(item, 0), number, at);
   }
-  size_t len = slice_of(&message->members[last - 1], in).len;
-  return len ? lc_pb_put_len(at, last, len) : at;
+  return at;
 }
 
 int lc_pb_encode(const struct lc_pb_message *message, const void *in, struct lc_buf *buf) {
   size_t size = lc_pb_size(message, in);
   if (lc_buf_reserve(buf, size) != 0)
     return LC_ENOMEM;
-  lc_pb_write(message, in, buf->data + buf->len);
+  uint8_t *at = lc_pb_write(message, in, 0, buf->data + buf->len);
+  for (uint32_t i = 0; i < message->count; i++) {
+    if (message->members[i].kind == LC_PB_LIST)
+      at = put_list(&message->members[i], i + 1, in, at);
+  }
   buf->len += size;
   return 0;
 }
