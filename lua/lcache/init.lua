@@ -12,7 +12,7 @@ local M = {
   sleep = core.sleep,
 }
 
-local GROUP_OPTIONS = "getter, bytes, ttl, timeout, policy, max_key, max_value, on_evict"
+local GROUP_OPTIONS = "getter, bytes, ttl, timeout, policy, max_key, max_value, mirror_ttl, on_evict"
 local NAME_MAX = 255
 local KEY_MAX = 65535
 local A_SIZE = 'a size (like "64MB")'
@@ -61,6 +61,14 @@ function checks.ttl(value) return duration("ttl", value) end
 
 function checks.timeout(value) return duration("timeout", value) end
 
+-- 0 is a value: no mirrors.
+function checks.mirror_ttl(value)
+  if value == nil then return nil end
+  local ms = not is_negative(value) and core.duration(value)
+  if not ms then return nil, must_be("mirror_ttl", "a duration, or 0 for no mirrors", value) end
+  return ms
+end
+
 local function size(what, value)
   if value == nil then return nil end
   local bytes = core.size(value)
@@ -86,7 +94,7 @@ function checks.policy(value)
   return value
 end
 
-local ORDER = { "getter", "on_evict", "bytes", "ttl", "timeout", "policy", "max_key", "max_value" }
+local ORDER = { "getter", "on_evict", "bytes", "ttl", "timeout", "policy", "max_key", "max_value", "mirror_ttl" }
 
 local function check_name(name)
   if name == M then return must_be("the group's name", "a string", name) .. " (call lcache.group with a dot)" end
@@ -125,6 +133,7 @@ end
 -- @tparam[opt="lru2"] string options.policy `"lru2"` or `"lru"`
 -- @tparam[opt="4KB"] string|number options.max_key
 -- @tparam[opt] string|number options.max_value
+-- @tparam[opt="5s"] string|number options.mirror_ttl how long a copy of another node's key may live here; 0: never kept
 -- @tparam[opt] function options.on_evict `on_evict(key, reason)`, later, when an item has left
 function M.group(name, options)
   if not core.loading() then error("lcache.group can be called only while the script loads", 2) end
@@ -136,7 +145,7 @@ function M.group(name, options)
   local before = core.declared(name)
   if before then error(("group %s is declared twice, first at %s"):format(show(name), before), 2) end
   core.group(name, values[1], values[2], values[3], values[4], values[5], values[6], values[7], values[8],
-    core.where(2))
+    values[9], core.where(2))
 end
 
 local function setting_text(value)

@@ -95,7 +95,8 @@ function M.sleeps() return state.sleeps end
 function M.now() return state.now end
 
 --- The groups that a script declared with `lcache.group`, by name.
--- @treturn table each with getter and what else was given, as numbers: bytes, ttl_ms, timeout_ms, max_key, max_value
+-- @treturn table each with getter and what else was given, as numbers: bytes, ttl_ms, timeout_ms, max_key, max_value,
+-- mirror_ttl_ms
 function M.declared() return state.declared end
 
 --- What a script passed to `lcache.configure`, as text: `{ workers = "2" }`.

@@ -182,7 +182,6 @@ static void test_creation_fails_cleanly_at_each_allocation(void **state) {
 static void live(struct fake *fake) {
   struct call first, second, failing, bad;
   struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str("set"), .value = lc_slice_str("v")};
-  struct lc_err err;
   size_t begun = fake->started;
   bool pending = call_get(fake, &first, 0, "g", "k") == LC_PENDING;
   bool joined = call_get(fake, &second, 1, "g", "k") == LC_PENDING;
@@ -196,9 +195,9 @@ static void live(struct fake *fake) {
   assert_true(failing.get.code == LC_EUNAVAILABLE || failing.get.code == LC_ENOMEM);
   int rc = call_get(fake, &bad, 0, "nope", "k");
   assert_true(rc == LC_ENOTFOUND || rc == LC_ENOMEM);
-  rc = lc_group_set(fake->groups, &write, &err);
+  rc = lc_group_set(fake->groups, &write);
   assert_true(rc == LC_OK || rc == LC_ENOMEM);
-  assert_int_equal(lc_group_delete(fake->groups, &write, &err), LC_OK);
+  assert_int_equal(lc_group_delete(fake->groups, &write), LC_OK);
   fake_run(fake);
   call_fini(&first);
   call_fini(&second);

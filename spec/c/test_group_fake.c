@@ -60,10 +60,12 @@ static void evicted(void *ctx, unsigned group_index, struct lc_item *item, int r
 
 int fake_create(struct fake *fake, void (*change)(struct lc_group_options options[2]), struct lc_err *err) {
   struct lc_log *log = fake->log;
+  const struct lc_peers *peers = fake->peers;
   memset(fake, 0, sizeof *fake);
   fake->now_ms = 1000000;
   fake->running = -1;
   fake->log = log;
+  fake->peers = peers;
   fake->exec = (struct lc_exec){fake, FAKE_WORKERS, post, timers, now_ms};
   fake->loader = (struct lc_loader){fake, start, cancel, evicted};
   for (unsigned i = 0; i < FAKE_WORKERS; i++) {
@@ -83,6 +85,7 @@ int fake_create(struct fake *fake, void (*change)(struct lc_group_options option
                                           .max_message_bytes = 4u << 20,
                                           .exec = &fake->exec,
                                           .loader = &fake->loader,
+                                          .peers = peers,
                                           .log = log};
   return lc_groups_create(&config, &fake->groups, err);
 }
@@ -90,6 +93,7 @@ int fake_create(struct fake *fake, void (*change)(struct lc_group_options option
 void fake_init(struct fake *fake, void (*change)(struct lc_group_options options[2])) {
   struct lc_err err = {0};
   fake->log = NULL;
+  fake->peers = NULL;
   if (fake_create(fake, change, &err) != LC_OK)
     fail_msg("%s", err.msg);
 }
@@ -248,8 +252,8 @@ void expect_absent(struct fake *fake, const char *key) {
 }
 
 int set_value(struct fake *fake, const char *key, const char *value) {
-  const struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str(key), .value = lc_slice_str(value)};
-  return lc_group_set(fake->groups, &write, NULL);
+  struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str(key), .value = lc_slice_str(value)};
+  return lc_group_set(fake->groups, &write);
 }
 
 struct lc_group_stats fake_stats(struct fake *fake, size_t index) {

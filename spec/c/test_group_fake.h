@@ -22,6 +22,7 @@ struct fake {
   struct lc_exec exec;
   struct lc_loader loader;
   struct lc_log *log;
+  const struct lc_peers *peers; /* NULL: a node alone; kept by fake_create, as log is */
   struct lc_groups *groups;
   struct lc_task *head[FAKE_WORKERS], **tail[FAKE_WORKERS];
   struct lc_timers timers[FAKE_WORKERS];

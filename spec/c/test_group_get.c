@@ -263,7 +263,7 @@ static void test_counters_tell_what_each_worker_served(void **state) {
   expect_hit(fake, "k", "now");
   expect_hit(fake, "k", "now");
   set_value(fake, "k", "v");
-  lc_group_delete(fake->groups, &removal, NULL);
+  lc_group_delete(fake->groups, &removal);
   struct lc_group_stats stats = fake_stats(fake, 0);
   assert_int_equal(stats.gets, 3);
   assert_int_equal(stats.hits, 2);
@@ -292,7 +292,7 @@ static int fail_now(struct fake *fake, struct lc_load *load) {
 static void test_failed_loads_are_logged_at_most_ten_times_a_second(void **state) {
   (void)state;
   static char text[65536];
-  struct fake fake;
+  struct fake fake = {0};
   FILE *file = tmpfile();
   assert_int_equal(lc_log_create(fileno(file), LC_LOG_INFO, LC_LOG_TEXT, &fake.log), LC_OK);
   assert_int_equal(fake_create(&fake, NULL, NULL), LC_OK);

@@ -298,9 +298,9 @@ static void write_key(struct worker *worker) {
                            .value = lc_slice_of(&value, sizeof value)};
   atomic_fetch_add(&key->begun, 1);
   if (draw(worker, 2) == 0) {
-    check(lc_group_set(worker->world->groups, &write, NULL) == LC_OK);
+    check(lc_group_set(worker->world->groups, &write) == LC_OK);
   } else {
-    check(lc_group_delete(worker->world->groups, &write, NULL) == LC_OK);
+    check(lc_group_delete(worker->world->groups, &write) == LC_OK);
   }
   atomic_fetch_add(&key->ended, 1);
   atomic_store(&key->acked, value);

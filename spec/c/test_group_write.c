@@ -6,14 +6,14 @@
 
 static bool delete_key(struct fake *fake, const char *key) {
   struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str(key)};
-  assert_int_equal(lc_group_delete(fake->groups, &write, NULL), LC_OK);
+  assert_int_equal(lc_group_delete(fake->groups, &write), LC_OK);
   return write.deleted;
 }
 
 static int set_with_ttl(struct fake *fake, const char *key, int64_t ttl_ms) {
-  const struct lc_write write = {
+  struct lc_write write = {
       .group = lc_slice_str("g"), .key = lc_slice_str(key), .value = lc_slice_str("v"), .ttl_ms = ttl_ms};
-  return lc_group_set(fake->groups, &write, NULL);
+  return lc_group_set(fake->groups, &write);
 }
 
 static void test_a_set_is_seen_by_the_next_get(void **state) {
@@ -102,13 +102,12 @@ static void test_ttl_is_the_groups_or_its_own_or_never(void **state) {
 
 static void test_a_value_over_its_limit_is_refused_and_removes_the_old(void **state) {
   struct fake *fake = *state;
-  struct lc_err err = {0};
   size_t size = 5242880;
   void *big = calloc(1, size);
-  const struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str("k"), .value = lc_slice_of(big, size)};
+  struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str("k"), .value = lc_slice_of(big, size)};
   set_value(fake, "k", "old");
-  assert_int_equal(lc_group_set(fake->groups, &write, &err), LC_ETOOBIG);
-  assert_string_equal(err.msg, "value of 5242880 bytes is over the group's max_value of 4194304");
+  assert_int_equal(lc_group_set(fake->groups, &write), LC_ETOOBIG);
+  assert_string_equal(write.err.msg, "value of 5242880 bytes is over the group's max_value of 4194304");
   expect_absent(fake, "k");
   assert_int_equal(fake_stats(fake, 0).refused, 1);
   assert_int_equal(fake_stats(fake, 0).sets, 1);
@@ -120,9 +119,9 @@ static void test_a_refused_set_detaches_the_load_too(void **state) {
   struct call call;
   size_t size = 5242880;
   void *big = calloc(1, size);
-  const struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str("k"), .value = lc_slice_of(big, size)};
+  struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str("k"), .value = lc_slice_of(big, size)};
   call_get(fake, &call, 0, "g", "k");
-  assert_int_equal(lc_group_set(fake->groups, &write, NULL), LC_ETOOBIG);
+  assert_int_equal(lc_group_set(fake->groups, &write), LC_ETOOBIG);
   fake_finish(fake, 0, "old");
   call_fini(&call);
   expect_absent(fake, "k");
@@ -137,14 +136,13 @@ static void tiny(struct lc_group_options options[2]) {
 static void test_a_quarter_of_the_groups_bytes_is_the_end(void **state) {
   (void)state;
   struct fake fake;
-  struct lc_err err = {0};
   char value[16384] = {0};
-  const struct lc_write write = {
+  struct lc_write write = {
       .group = lc_slice_str("g"), .key = lc_slice_str("k"), .value = lc_slice_of(value, sizeof value)};
   fake_init(&fake, tiny);
   set_value(&fake, "k", "old");
-  assert_int_equal(lc_group_set(fake.groups, &write, &err), LC_ETOOBIG);
-  assert_string_equal(err.msg, "key and value of 16385 bytes are over a quarter of the group's 65536 bytes");
+  assert_int_equal(lc_group_set(fake.groups, &write), LC_ETOOBIG);
+  assert_string_equal(write.err.msg, "key and value of 16385 bytes are over a quarter of the group's 65536 bytes");
   expect_absent(&fake, "k");
   struct call call;
   call_get(&fake, &call, 0, "g", "k");
@@ -172,14 +170,13 @@ static void test_bad_writes_get_a_plain_message(void **state) {
       {"g", "k", -5, LC_EINVAL, "ttl_ms of -5: use milliseconds, 0 for the group's, -1 for never"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-    struct lc_err err = {0};
     struct lc_write write = {
         .group = lc_slice_str(rows[i].group), .key = lc_slice_str(rows[i].key), .ttl_ms = rows[i].ttl_ms};
-    assert_int_equal(lc_group_set(fake->groups, &write, &err), rows[i].code);
-    assert_string_equal(err.msg, rows[i].message);
+    assert_int_equal(lc_group_set(fake->groups, &write), rows[i].code);
+    assert_string_equal(write.err.msg, rows[i].message);
     write.ttl_ms = 0;
     if (rows[i].ttl_ms == 0)
-      assert_int_equal(lc_group_delete(fake->groups, &write, &err), rows[i].code);
+      assert_int_equal(lc_group_delete(fake->groups, &write), rows[i].code);
   }
 }
 
@@ -229,8 +226,8 @@ static void test_a_group_without_on_evict_queues_nothing(void **state) {
   struct fake fake;
   fake_init(&fake, hear_evictions);
   struct lc_write write = {.group = lc_slice_str("h"), .key = lc_slice_str("k")};
-  assert_int_equal(lc_group_set(fake.groups, &write, NULL), LC_OK);
-  assert_int_equal(lc_group_delete(fake.groups, &write, NULL), LC_OK);
+  assert_int_equal(lc_group_set(fake.groups, &write), LC_OK);
+  assert_int_equal(lc_group_delete(fake.groups, &write), LC_OK);
   fake_run(&fake);
   assert_int_equal(fake.evicted, 0);
   fake_fini(&fake);
@@ -302,8 +299,8 @@ static void test_long_keys_fill_the_queue_by_their_bytes(void **state) {
   fake_init(&fake, hear_evictions);
   for (int i = 0; i < 2000; i++) {
     struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_of(key, sizeof key)};
-    assert_int_equal(lc_group_set(fake.groups, &write, NULL), LC_OK);
-    assert_int_equal(lc_group_delete(fake.groups, &write, NULL), LC_OK);
+    assert_int_equal(lc_group_set(fake.groups, &write), LC_OK);
+    assert_int_equal(lc_group_delete(fake.groups, &write), LC_OK);
   }
   assert_true(fake_stats(&fake, 0).evict_dropped > 900);
   fake_run(&fake);

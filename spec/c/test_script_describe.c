@@ -41,6 +41,10 @@ static void misuse_of_group_names_line_group_and_value(void **state) {
        "app.lua:2: group \"scores\": max_value must be more than 0, got -1"},
       {"lcache.group('scores', { getter = print, max_value = 1.5 })",
        "app.lua:2: group \"scores\": max_value must be a size (like \"64MB\"), got 1.5"},
+      {"lcache.group('scores', { getter = print, mirror_ttl = 'soon' })",
+       "app.lua:2: group \"scores\": mirror_ttl must be a duration, or 0 for no mirrors, got \"soon\""},
+      {"lcache.group('scores', { getter = print, mirror_ttl = -1 })",
+       "app.lua:2: group \"scores\": mirror_ttl must be a duration, or 0 for no mirrors, got -1"},
       {"lcache.group('scores', { getter = print, ttl = -5 })",
        "app.lua:2: group \"scores\": ttl must be more than 0, got -5"},
       {"lcache.group('scores', { getter = { new = print } })",
@@ -57,7 +61,7 @@ static void misuse_of_group_names_line_group_and_value(void **state) {
        "app.lua:2: group \"scores\": getter must be a function, got a table"},
       {"lcache.group('scores', { getter = print, tll = 1 })",
        "app.lua:2: group \"scores\": unknown option \"tll\", there are getter, bytes, ttl, timeout, policy, max_key, "
-       "max_value, on_evict"},
+       "max_value, mirror_ttl, on_evict"},
       {"lcache.group('scores')", "app.lua:2: group \"scores\": the second argument must be a table of options such as "
                                  "{ getter = ... }, got nil"},
       {"lcache.group(nil, {})", "app.lua:2: lcache.group: the group's name must be a string, got nil"},
@@ -119,12 +123,17 @@ static void options_of_groups_are_read(void **state) {
   struct lc_err err;
   struct lc_script_description *description;
   const struct lc_group_options *groups;
-  script_write(&dir, HEAD "lcache.group('a', { getter = print })\n"
-                          "lcache.group('b', { getter = print, bytes = '64MB', ttl = '250ms', timeout = 2.5,\n"
-                          "policy = 'lru', max_key = 100, max_value = '1KB', on_evict = print })");
+  script_write(&dir,
+               HEAD "lcache.group('a', { getter = print })\n"
+                    "lcache.group('b', { getter = print, bytes = '64MB', ttl = '250ms', timeout = 2.5,\n"
+                    "policy = 'lru', max_key = 100, max_value = '1KB', mirror_ttl = '250ms', on_evict = print })\n"
+                    "lcache.group('c', { getter = print, mirror_ttl = 0 })");
   struct lc_script_options options = {.path = dir.script};
   assert_int_equal(lc_script_describe(&options, &description, &err), LC_OK);
-  assert_int_equal(lc_script_groups(description, &groups), 2);
+  assert_int_equal(lc_script_groups(description, &groups), 3);
+  assert_int_equal(groups[0].mirror_ttl_ms, 5000);
+  assert_int_equal(groups[1].mirror_ttl_ms, 250);
+  assert_int_equal(groups[2].mirror_ttl_ms, 0);
   assert_string_equal(groups[0].name, "a");
   assert_int_equal(groups[0].limit_bytes, 0);
   assert_int_equal(groups[0].ttl_ms, 0);

@@ -316,10 +316,9 @@ static void on_evict_hears_of_deletes_and_its_errors_are_logged(void **state) {
   struct script_node *node = node_start(&config);
   static const char *const keys[] = {"raise", "loop", "wait", "plain"};
   for (size_t i = 0; i < 4; i++) {
-    struct lc_err err;
     struct lc_write write = {.group = lc_slice_str("g"), .key = lc_slice_str(keys[i])};
     assert_value(node, "g", keys[i], keys[i]);
-    assert_int_equal(lc_group_delete(node_groups(node), &write, &err), LC_OK);
+    assert_int_equal(lc_group_delete(node_groups(node), &write), LC_OK);
     assert_true(write.deleted);
   }
   node_wait_log(node, "evict boom");

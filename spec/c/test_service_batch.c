@@ -148,17 +148,17 @@ static void ten_thousand_keys_are_the_most(void **state) {
   free(texts);
 }
 
-static void at_most_256_keys_of_a_batch_load_at_a_time(void **state) {
+static void at_most_1024_keys_of_a_batch_load_at_a_time(void **state) {
   struct world *world = *state;
   struct batch batch;
-  char(*texts)[24] = malloc(1000 * sizeof *texts);
-  struct lc_slice *keys = number_keys(texts, 1000, "later:");
-  batch_run(&batch, &world->peer, "g", keys, 1000);
-  batch_decode(&batch, 1000);
-  for (size_t i = 0; i < 1000; i++)
+  char(*texts)[24] = malloc(3000 * sizeof *texts);
+  struct lc_slice *keys = number_keys(texts, 3000, "later:");
+  batch_run(&batch, &world->peer, "g", keys, 3000);
+  batch_decode(&batch, 3000);
+  for (size_t i = 0; i < 3000; i++)
     expect_item(&batch.response.results[i], texts[i], texts[i] + 6, LC_MSG_FROM_SOURCE);
-  assert_int_equal(world->loads.started, 1000);
-  assert_int_equal(world->loads.most, 256);
+  assert_int_equal(world->loads.started, 3000);
+  assert_int_equal(world->loads.most, 1024);
   batch_fini(&batch);
   free(keys);
   free(texts);
@@ -223,15 +223,15 @@ static void cancel_here(void *arg) {
 static void a_cancelled_batch_cancels_what_it_loads_and_starts_nothing_more(void **state) {
   struct world *world = *state;
   struct batch batch;
-  char(*texts)[24] = malloc(1000 * sizeof *texts);
-  struct lc_slice *keys = number_keys(texts, 1000, "hang");
-  batch_init(&batch, &world->peer, "g", keys, 1000);
+  char(*texts)[24] = malloc(3000 * sizeof *texts);
+  struct lc_slice *keys = number_keys(texts, 3000, "hang");
+  batch_init(&batch, &world->peer, "g", keys, 3000);
   answer_start(&batch.answer);
-  world_until_loads(world, 256);
+  world_until_loads(world, 1024);
   on_worker(world->peer.worker, cancel_here, &batch.answer);
-  world_until_cancelled(world, 256);
+  world_until_cancelled(world, 1024);
   expect_get(&world->peer, "g", "key", "key", LC_MSG_FROM_SOURCE);
-  assert_int_equal(world->loads.started, 257);
+  assert_int_equal(world->loads.started, 1025);
   assert_int_equal(batch.answer.done, 0);
   batch_fini(&batch);
   free(keys);
@@ -258,7 +258,7 @@ static void a_batch_that_waits_is_charged_to_the_buffers(void **state) {
   struct lc_slice *keys = number_keys(texts, 5000, "held:");
   batch_init(&batch, &world->peer, "g", keys, 5000);
   answer_start(&batch.answer);
-  world_until_loads(world, 256);
+  world_until_loads(world, 1024);
   assert_true(net_charged(&world->net, 0) > 5000 * sizeof(struct lc_get));
   world_let_go(world);
   answer_wait(&batch.answer);
@@ -276,7 +276,7 @@ int main(void) {
       TEST(a_batch_of_nothing_is_empty),
       TEST(a_wrong_group_fails_the_whole_batch),
       TEST(ten_thousand_keys_are_the_most),
-      TEST(at_most_256_keys_of_a_batch_load_at_a_time),
+      TEST(at_most_1024_keys_of_a_batch_load_at_a_time),
       TEST(a_value_for_which_the_reply_has_no_room_is_left_out),
       TEST(the_reply_never_passes_the_message_limit),
       TEST(keys_that_alone_fill_the_reply_are_refused),

@@ -139,20 +139,21 @@ static const char *self(void *ctx) {
   return "10.0.0.1:8001";
 }
 
-static const char *ring_id(void *ctx) {
+static void ring_id(void *ctx, char out[LC_RING_ID_SIZE]) {
   (void)ctx;
-  return "00c0ffee";
+  snprintf(out, LC_RING_ID_SIZE, "00c0ffee");
 }
 
-static const char *owner(void *ctx, struct lc_slice group, struct lc_slice key) {
+static void owner(void *ctx, struct lc_slice group, struct lc_slice key, char out[LC_NODE_ADDRESS_SIZE]) {
   (void)group;
-  return begins(key, "other") ? "10.0.0.2:8001" : self(ctx);
+  snprintf(out, LC_NODE_ADDRESS_SIZE, "%s", begins(key, "other") ? "10.0.0.2:8001" : self(ctx));
 }
 
-static size_t nodes(void *ctx, struct lc_node_info *out, size_t max) {
+static size_t nodes(void *ctx, struct lc_node_info *nodes, size_t max) {
+  (void)ctx;
   assert_true(max >= 2);
-  out[0] = (struct lc_node_info){.address = self(ctx), .state = LC_NODE_UP, .share = 0.75};
-  out[1] = (struct lc_node_info){.address = "10.0.0.2:8001", .state = LC_NODE_LEAVING, .share = 0.25};
+  nodes[0] = (struct lc_node_info){.address = "10.0.0.1:8001", .state = LC_NODE_UP, .share = 0.75};
+  nodes[1] = (struct lc_node_info){.address = "10.0.0.2:8001", .state = LC_NODE_LEAVING, .share = 0.25};
   return 2;
 }
 
@@ -180,7 +181,8 @@ static void create_groups(struct world *world) {
                                           .memory_bytes = 64u << 20,
                                           .max_message_bytes = world->net.max_message,
                                           .exec = &world->exec,
-                                          .loader = &world->loader};
+                                          .loader = &world->loader,
+                                          .peers = world->domain};
   if (lc_groups_create(&config, &world->groups, &err) != 0)
     fail_msg("%s", err.msg);
 }
@@ -191,13 +193,15 @@ void world_init(struct world *world, unsigned workers) {
   world->net.count = workers;
   world->exec = (struct lc_exec){world, workers, post, timers, now_ms};
   world->loader = (struct lc_loader){world, load_start, load_cancel, load_evicted};
-  world->peers = (struct lc_peers){world, self, ring_id, owner, nodes};
+  world->peers = (struct lc_peers){.ctx = world, .self = self, .ring_id = ring_id, .owner = owner, .nodes = nodes};
 }
 
 void world_start(struct world *world) {
   create_groups(world);
   const struct lc_services_config config = {.groups = world->groups,
                                             .peers = &world->peers,
+                                            .extra = world->extra,
+                                            .extra_count = world->extra ? 1 : 0,
                                             .exec = &world->exec,
                                             .version = "1.2.3",
                                             .started_ms = lc_clock_ms(),

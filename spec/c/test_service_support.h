@@ -28,7 +28,9 @@ struct world {
   struct net net;
   struct lc_exec exec;
   struct lc_loader loader;
-  struct lc_peers peers;
+  struct lc_peers peers;         /* for admin */
+  const struct lc_peers *domain; /* of the groups; NULL: a node alone */
+  const struct lc_rpc_service *extra;
   struct lc_groups *groups;
   struct lc_services *services;
   struct loads loads;

@@ -9,6 +9,7 @@
 
 #define MIN_SHARED_BYTES (1u << 20)
 #define FLIGHT_SHARDS 64u
+#define MIRROR_PART 8u    /* of a group's bytes, what its mirrors may take */
 #define SWEEP_ITEMS 2000u /* a call, over all groups of a worker */
 #define SWEEP_ITEMS_MIN 100u
 
@@ -74,6 +75,8 @@ static int open_store(struct lc_group *group) {
     return rc;
   }
   struct lc_store_config config = {.pool = group->pool, .policy = group->options.policy, .key = &groups->hash_key};
+  if (groups->peers && group->options.mirror_ttl_ms > 0)
+    config.mirror_limit_bytes = lc_pool_limit(group->pool) / MIRROR_PART;
   if (group->options.wants_evict) {
     config.on_evict = lc_evict_push;
     config.on_evict_arg = group;
@@ -133,7 +136,8 @@ static int make_tables(struct lc_groups *groups, const struct lc_groups_config *
   groups->slots = lc_calloc(slots, sizeof(struct lc_group *));
   groups->groups = lc_calloc(config->count + 1, sizeof(struct lc_group *));
   const size_t align = _Alignof(struct lc_counters);
-  groups->counters_block = lc_calloc(1, config->count * config->exec->workers * sizeof(struct lc_counters) + align);
+  groups->counters_block =
+      lc_calloc(1, config->count * (config->exec->workers + 1) * sizeof(struct lc_counters) + align);
   if (!groups->slots || !groups->groups || !groups->counters_block)
     return LC_ENOMEM;
   groups->counters = (struct lc_counters *)(((uintptr_t)groups->counters_block + align - 1) & ~(uintptr_t)(align - 1));
@@ -149,6 +153,13 @@ static int make_evict_queue(struct lc_groups *groups, const struct lc_groups_con
   return wanted ? lc_evict_queue_create(groups, &groups->evict_queue) : LC_OK;
 }
 
+static int make_heat(struct lc_groups *groups, const struct lc_groups_config *config) {
+  bool mirrors = false;
+  for (size_t i = 0; i < config->count; i++)
+    mirrors = mirrors || config->options[i].mirror_ttl_ms > 0;
+  return groups->peers && mirrors ? lc_heat_create(&groups->heat) : LC_OK;
+}
+
 static int fill(struct lc_groups *groups, const struct lc_groups_config *config, uint64_t shared, struct lc_err *err) {
   int rc = lc_hash_key_init(&groups->hash_key);
   if (rc != LC_OK)
@@ -156,6 +167,8 @@ static int fill(struct lc_groups *groups, const struct lc_groups_config *config,
   rc = make_tables(groups, config, shared);
   if (rc == LC_OK)
     rc = make_evict_queue(groups, config);
+  if (rc == LC_OK)
+    rc = make_heat(groups, config);
   while (rc == LC_OK && groups->count < config->count)
     rc = add_group(groups, config, shared, err);
   return rc == LC_ENOMEM ? lc_err_set(err, rc, "out of memory") : rc;
@@ -171,6 +184,7 @@ int lc_groups_create(const struct lc_groups_config *config, struct lc_groups **g
     return lc_err_set(err, LC_ENOMEM, "out of memory");
   made->exec = config->exec;
   made->loader = config->loader;
+  made->peers = config->peers;
   made->log = config->log;
   rc = fill(made, config, shared, err);
   if (rc != LC_OK) {
@@ -188,6 +202,7 @@ void lc_groups_destroy(struct lc_groups *groups) {
     group_destroy(groups->groups[i]);
   lc_pool_destroy(groups->shared_pool);
   lc_evict_queue_destroy(groups->evict_queue);
+  lc_heat_destroy(groups->heat);
   lc_flight_table_destroy(groups->flights);
   lc_free(groups->counters_block);
   lc_free(groups->slots);
@@ -207,12 +222,20 @@ struct lc_group *lc_groups_find(struct lc_groups *groups, struct lc_slice name) 
   return name.len <= LC_GROUP_NAME_MAX ? *slot_of(groups, name) : NULL;
 }
 
+struct lc_store *lc_group_store(const struct lc_group *group) {
+  return group->store;
+}
+
 const char *lc_group_name(const struct lc_group *group) {
   return group->options.name;
 }
 
 void lc_groups_drain(struct lc_groups *groups) {
   atomic_store_explicit(&groups->draining, true, memory_order_relaxed);
+}
+
+bool lc_groups_draining(const struct lc_groups *groups) {
+  return atomic_load_explicit(&groups->draining, memory_order_relaxed);
 }
 
 void lc_groups_sweep(struct lc_groups *groups, unsigned worker) {

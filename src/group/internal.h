@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "group/group.h"
+#include "group/heat.h"
 
 /* Inside group/ only. */
 
@@ -13,6 +14,7 @@
 struct lc_counters {
   _Alignas(64) _Atomic uint64_t hits;
   _Atomic uint64_t misses, coalesced, loads, load_errors, not_found, timeouts, sets, deletes, refused;
+  _Atomic uint64_t mirror_hits, forwards, forward_fails, peeks, peek_hits, served, invalidated, added;
 };
 
 static inline void lc_count(_Atomic uint64_t *counter) {
@@ -38,7 +40,8 @@ struct lc_group {
   struct lc_pool *pool; /* its own, or the shared one */
   struct lc_store *store;
   struct lc_log_limit log_limit;
-  _Alignas(64) atomic_size_t loads_now;
+  _Alignas(64) atomic_size_t loads_now; /* getters that run */
+  atomic_size_t remote_now;             /* loads that wait for another node */
   _Atomic uint64_t evict_dropped;
 };
 
@@ -47,6 +50,8 @@ struct lc_evict_queue;
 struct lc_groups {
   const struct lc_exec *exec;
   const struct lc_loader *loader;
+  const struct lc_peers *peers; /* NULL: a node alone */
+  struct lc_heat *heat;         /* NULL without peers, or where no group has mirrors */
   struct lc_log *log;
   struct lc_hash_key hash_key;
   struct lc_flight_table *flights;
@@ -56,7 +61,7 @@ struct lc_groups {
   struct lc_group **slots; /* open addressing by the keyed hash of the name */
   size_t slot_mask;
   void *counters_block;
-  struct lc_counters *counters;       /* [worker * count + group] */
+  struct lc_counters *counters; /* [worker * count + group]; the row after the last worker's: the control thread */
   struct lc_evict_queue *evict_queue; /* NULL if no group wants it */
   atomic_bool draining;
 };
@@ -70,6 +75,23 @@ static inline uint64_t lc_group_now(const struct lc_group *group, unsigned worke
   return exec->now_ms(exec->ctx, worker);
 }
 
+static inline bool lc_group_owns(const struct lc_group *group, unsigned worker, struct lc_slice key) {
+  const struct lc_peers *peers = group->groups->peers;
+  return peers->owns(peers->ctx, worker, group->name, key);
+}
+
+/* The tag of an item that is to be stored as an owner's, or not: the view in force, or 0, which is no view's, where
+ * that has changed since `owned` was asked. */
+static inline unsigned lc_group_tag(const struct lc_group *group, unsigned worker, struct lc_slice key, bool owned) {
+  const struct lc_peers *peers = group->groups->peers;
+  unsigned view = peers->view(peers->ctx, worker);
+  return lc_group_owns(group, worker, key) == owned ? view & LC_ITEM_VIEW_MASK : 0;
+}
+
+static inline bool lc_groups_fresh(const struct lc_groups *groups, unsigned worker) {
+  return groups->peers->fresh(groups->peers->ctx, worker);
+}
+
 /* When something that lives ttl_ms from now_ms ends; a ttl of 0 never does. */
 static inline uint64_t lc_group_expiry(uint64_t now_ms, uint64_t ttl_ms) {
   return ttl_ms == 0 || ttl_ms >= LC_TIME_NEVER - now_ms ? LC_TIME_NEVER : now_ms + ttl_ms;
@@ -80,15 +102,19 @@ int lc_group_check(struct lc_groups *groups, struct lc_slice name, struct lc_sli
                    struct lc_err *err);
 
 /* get.c: a Get's result when its load is over. A NULL message means none. */
-void lc_get_answer(struct lc_get *get, int code, struct lc_item *item, int64_t ttl_ms, const char *message,
-                   struct lc_flight *message_owner);
+void lc_get_answer(struct lc_get *get, int code, struct lc_item *item, enum lc_from from, int64_t ttl_ms,
+                   const char *message, struct lc_flight *message_owner);
 
-/* load.c: the bytes that a flight carries for its load, and the load's start: LC_PENDING, or `leader` is answered. */
+/* load.c: the bytes that a flight carries for its load, and the load's start: LC_PENDING, or `leader` is answered.
+ * `owned`: this node owns the key. */
 extern const size_t lc_load_size;
 void lc_load_fini(void *arg);
 struct lc_flight *lc_load_flight(struct lc_load *load);
-int lc_load_start(struct lc_flight *flight, struct lc_get *leader);
+int lc_load_start(struct lc_flight *flight, struct lc_get *leader, bool owned);
 void lc_load_abandon(struct lc_flight *flight); /* any thread; takes over the caller's reference */
+
+/* copies.c: drops any copy of the key here and detaches its flight. */
+void lc_group_forget(struct lc_group *group, struct lc_slice key, unsigned worker);
 
 /* load_log.c */
 void lc_load_log_error(struct lc_group *group, struct lc_slice key, uint64_t now_ms, int code, const char *message);

@@ -12,6 +12,7 @@ void lc_group_options_init(struct lc_group_options *options) {
       .policy = LC_POLICY_LRU2,
       .max_key = 4096,
       .max_loads = 10000,
+      .mirror_ttl_ms = 5000,
   };
 }
 

@@ -18,6 +18,14 @@ static void add_worker(struct lc_group_stats *stats, const struct lc_counters *c
   stats->sets += read_counter(&counters->sets);
   stats->deletes += read_counter(&counters->deletes);
   stats->refused += read_counter(&counters->refused);
+  stats->mirror_hits += read_counter(&counters->mirror_hits);
+  stats->forwards += read_counter(&counters->forwards);
+  stats->forward_fails += read_counter(&counters->forward_fails);
+  stats->peeks += read_counter(&counters->peeks);
+  stats->peek_hits += read_counter(&counters->peek_hits);
+  stats->served += read_counter(&counters->served);
+  stats->invalidated += read_counter(&counters->invalidated);
+  stats->added += read_counter(&counters->added);
 }
 
 void lc_group_stats(struct lc_groups *groups, size_t index, struct lc_group_stats *stats) {
@@ -28,9 +36,10 @@ void lc_group_stats(struct lc_groups *groups, size_t index, struct lc_group_stat
   lc_flight_count(groups->flights, &flights, &waiters);
   stats->limit_bytes = lc_pool_limit(group->pool);
   stats->pool_used_bytes = lc_pool_used(group->pool);
-  stats->flights = atomic_load_explicit(&group->loads_now, memory_order_relaxed);
+  stats->flights = atomic_load_explicit(&group->loads_now, memory_order_relaxed) +
+                   atomic_load_explicit(&group->remote_now, memory_order_relaxed);
   stats->waiters = waiters;
-  for (unsigned worker = 0; worker < groups->exec->workers; worker++) {
+  for (unsigned worker = 0; worker <= groups->exec->workers; worker++) {
     add_worker(stats, lc_group_counters(group, worker));
   }
   stats->gets = stats->hits + stats->misses;

@@ -112,6 +112,8 @@ static void read_options(lua_State *L, struct lc_group_options *options) {
     options->max_key = number;
   if (option(L, 9, &number))
     options->max_value = number;
+  if (option(L, 10, &number))
+    options->mirror_ttl_ms = number;
 }
 
 /* core.declared(name): where the group was declared, or nil. */
@@ -127,7 +129,7 @@ static int core_declared(lua_State *L) {
   return 0;
 }
 
-/* core.group(name, getter, on_evict, bytes, ttl_ms, timeout_ms, policy, max_key, max_value, where) */
+/* core.group(name, getter, on_evict, bytes, ttl_ms, timeout_ms, policy, max_key, max_value, mirror_ttl_ms, where) */
 static int core_group(lua_State *L) {
   struct lc_script *script = lc_script_of(L);
   if (!script->loading)
@@ -135,7 +137,7 @@ static int core_group(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   luaL_optstring(L, 7, NULL);
-  const char *where = luaL_checkstring(L, 10);
+  const char *where = luaL_checkstring(L, 11);
   struct lc_script_group *group = add_group(L, &script->declared);
   group->options.name = lc_strdup(name);
   group->where = lc_strdup(where);

@@ -78,6 +78,8 @@ static const char *difference(const struct lc_group_options *a, const struct lc_
     return "max_key";
   if (a->max_value != b->max_value)
     return "max_value";
+  if (a->mirror_ttl_ms != b->mirror_ttl_ms)
+    return "mirror_ttl";
   if (a->wants_evict != b->wants_evict)
     return "on_evict";
   return NULL;

@@ -39,6 +39,16 @@ static void fill_group(struct lc_groups *groups, size_t index, struct lc_msg_gro
       .evicted_expired = store->evictions[LC_EVICT_EXPIRED],
       .evicted_deleted = store->evictions[LC_EVICT_DELETED],
       .evicted_cleared = store->evictions[LC_EVICT_CLEARED],
+      .mirrors = store->mirrors,
+      .mirror_bytes = store->mirror_bytes,
+      .mirror_hits = stats.mirror_hits,
+      .forwards = stats.forwards,
+      .forward_fails = stats.forward_fails,
+      .peeks = stats.peeks,
+      .peek_hits = stats.peek_hits,
+      .served = stats.served,
+      .invalidated = stats.invalidated,
+      .added = stats.added,
   };
 }
 
@@ -77,7 +87,7 @@ static void stats(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
   if (rc == LC_OK && request.group.len > 0)
     rc = lc_groups_resolve(groups, request.group, &group, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
   struct lc_msg_stats_response reply = {
@@ -100,7 +110,7 @@ static void stats(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
   }
   lc_free(reply.workers);
   lc_free(reply.groups);
-  lc_reply_buf(call, &buf);
+  lc_rpc_reply(call, &buf);
 }
 
 static const char *state_name(enum lc_node_state state) {
@@ -114,22 +124,16 @@ static const char *state_name(enum lc_node_state state) {
   }
 }
 
-/* 0 or LC_ENOMEM. */
-static int fill_nodes(const struct lc_peers *peers, struct lc_msg_node *out, size_t max, size_t *filled) {
-  struct lc_node_info *infos = lc_calloc(max, sizeof(*infos));
-  if (!infos)
-    return LC_ENOMEM;
-  size_t count = peers->nodes(peers->ctx, infos, max);
-  if (count > max)
-    count = max;
+static size_t list_nodes(const struct lc_peers *peers, struct lc_node_info *infos, struct lc_msg_node *out) {
+  size_t count = peers->nodes(peers->ctx, infos, NODES_MAX);
+  if (count > NODES_MAX)
+    count = NODES_MAX;
   for (size_t i = 0; i < count; i++) {
     out[i] = (struct lc_msg_node){.address = lc_slice_str(infos[i].address),
                                   .state = lc_slice_str(state_name(infos[i].state)),
                                   .share = infos[i].share};
   }
-  lc_free(infos);
-  *filled = count;
-  return LC_OK;
+  return count;
 }
 
 static void nodes(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
@@ -137,20 +141,25 @@ static void nodes(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
   struct lc_err err;
   int rc = lc_msg_empty_decode(message, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
-  struct lc_msg_nodes_response reply = {.self = lc_slice_str(peers->self(peers->ctx)),
-                                        .ring = lc_slice_str(peers->ring_id(peers->ctx))};
+  char ring[LC_RING_ID_SIZE];
+  peers->ring_id(peers->ctx, ring);
+  struct lc_msg_nodes_response reply = {.self = lc_slice_str(peers->self(peers->ctx)), .ring = lc_slice_str(ring)};
+  struct lc_node_info *infos = lc_calloc(NODES_MAX, sizeof(infos[0]));
   reply.nodes = lc_calloc(NODES_MAX, sizeof(reply.nodes[0]));
   struct lc_buf buf;
   lc_buf_init(&buf);
-  if (reply.nodes && fill_nodes(peers, reply.nodes, NODES_MAX, &reply.node_count) == LC_OK)
+  if (infos && reply.nodes) {
+    reply.node_count = list_nodes(peers, infos, reply.nodes);
     lc_msg_nodes_response_encode(&reply, &buf);
-  else
+  } else {
     buf.failed = true;
+  }
   lc_free(reply.nodes);
-  lc_reply_buf(call, &buf);
+  lc_free(infos);
+  lc_rpc_reply(call, &buf);
 }
 
 static void owner(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
@@ -165,16 +174,17 @@ static void owner(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
   if (rc == LC_OK && request.key.len == 0)
     rc = lc_err_set(&err, LC_EINVAL, "the key is empty");
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
-  const char *address = peers->owner(peers->ctx, request.group, request.key);
+  char address[LC_NODE_ADDRESS_SIZE];
+  peers->owner(peers->ctx, request.group, request.key, address);
   struct lc_msg_owner_response reply = {.address = lc_slice_str(address),
                                         .self = strcmp(address, peers->self(peers->ctx)) == 0};
   struct lc_buf buf;
   lc_buf_init(&buf);
   lc_msg_owner_response_encode(&reply, &buf);
-  lc_reply_buf(call, &buf);
+  lc_rpc_reply(call, &buf);
 }
 
 const struct lc_rpc_method lc_admin_methods[] = {

@@ -4,11 +4,12 @@
 
 /*
  * lcache.v1.Cache BatchGet: many Gets under one call, a bounded number of them loading at a time, in a reply no larger
- * than a message may be. A value that no longer fits is left out with a status of its own, so that one large value
- * doesn't fail the others.
+ * than a message may be. They are begun by the hundred, so that the keys of one other node go there in one call. A
+ * value that no longer fits is left out with a status of its own, so that one large value doesn't fail the others.
  */
 
-#define IN_FLIGHT_MAX 256u
+#define IN_FLIGHT_MAX 1024u
+#define REFILL_AT (IN_FLIGHT_MAX / 2)
 #define FULL_MESSAGE "the reply is full: get this key by itself"
 
 struct batch;
@@ -79,7 +80,7 @@ static void reply(struct batch *batch) {
     rc = lc_msg_batch_get_response_frame(&response, &lc_item_hold_ops, lc_rpc_out(call));
   }
   lc_free(results);
-  lc_reply_code(call, rc, rc == LC_OK ? NULL : "out of memory for the reply");
+  lc_rpc_finish_framed(call, rc);
 }
 
 /* One key is over: keeps its value only while there is room for it. */
@@ -121,9 +122,18 @@ static void start_item(struct batch *batch, struct batch_get *item) {
   }
 }
 
-static void advance(struct batch *batch) {
-  while (!batch->cancelled && batch->next < batch->count && batch->in_flight < IN_FLIGHT_MAX)
+static void start_items(struct batch *batch) {
+  struct lc_groups *groups = batch->services->config.groups;
+  unsigned worker = lc_worker_index(lc_rpc_worker(batch->call));
+  lc_groups_cork(groups, worker);
+  while (batch->next < batch->count && batch->in_flight < IN_FLIGHT_MAX)
     start_item(batch, &batch->gets[batch->next++]);
+  lc_groups_uncork(groups, worker);
+}
+
+static void advance(struct batch *batch) {
+  if (!batch->cancelled && batch->next < batch->count && batch->in_flight <= REFILL_AT)
+    start_items(batch);
   if (batch->in_flight > 0)
     return;
   if (!batch->cancelled)
@@ -151,12 +161,12 @@ static void cancel_batch(struct lc_rpc_call *call, void *ctx) {
 /* Copies what the keys point to: they must outlive the bytes that were read. */
 static int keep_keys(struct lc_rpc_call *call, struct batch *batch, const struct lc_msg_batch_get_request *request) {
   struct lc_slice group = request->group;
-  int rc = lc_keep_slice(call, &group);
+  int rc = lc_rpc_keep(call, &group);
   for (size_t i = 0; rc == LC_OK && i < batch->count; i++) {
     struct lc_get *get = &batch->gets[i].get;
     get->group = group;
     get->key = request->keys[i];
-    rc = lc_keep_slice(call, &get->key);
+    rc = lc_rpc_keep(call, &get->key);
   }
   return rc;
 }
@@ -207,7 +217,7 @@ static void batch_get(struct lc_rpc_call *call, void *ctx, struct lc_slice messa
   if (rc == LC_OK)
     rc = lc_groups_resolve(services->config.groups, request.group, &group, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
   rc = create_batch(services, call, &request);

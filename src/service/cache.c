@@ -5,9 +5,8 @@
  */
 
 struct get_state {
-  struct lc_get get;
+  struct lc_get get; /* its done tells which of the two services asks */
   struct lc_rpc_call *call;
-  bool pb;
 };
 
 _Static_assert(sizeof(struct get_state) <= LC_RPC_STATE_SIZE, "a Get's state lies in its call");
@@ -22,24 +21,34 @@ static void reply_item(struct lc_rpc_call *call, const struct lc_get *get, bool 
     struct lc_msg_get_response reply = {.value = value, .ttl_ms = get->ttl_ms, .served_from = (int)get->from};
     rc = lc_msg_get_response_frame(&reply, get->item, &lc_item_hold_ops, lc_rpc_out(call));
   }
-  lc_reply_code(call, rc, rc == LC_OK ? NULL : "out of memory for the reply");
+  lc_rpc_finish_framed(call, rc);
 }
+
+static void pb_get_done(struct lc_get *get);
 
 static void reply_get(struct get_state *state) {
   struct lc_get *get = &state->get;
   /* A call whose deadline passed while the result was on its way takes no value: its reply is already made. */
   if (get->code == LC_OK && !lc_rpc_over(state->call))
-    reply_item(state->call, get, state->pb);
+    reply_item(state->call, get, get->done == pb_get_done);
   else
-    lc_reply_code(state->call, get->code, get->message);
+    lc_rpc_finish_code(state->call, get->code, get->message);
   lc_get_fini(get);
 }
 
-static void get_done(struct lc_get *get) {
+static void answer_get(struct lc_get *get) {
   struct get_state *state = lc_container_of(get, struct get_state, get);
   struct lc_rpc_call *call = state->call;
   reply_get(state);
   lc_rpc_release(call);
+}
+
+static void get_done(struct lc_get *get) {
+  answer_get(get);
+}
+
+static void pb_get_done(struct lc_get *get) {
+  answer_get(get);
 }
 
 static void cancel_get(struct lc_rpc_call *call, void *ctx) {
@@ -57,16 +66,17 @@ static void cancel_get(struct lc_rpc_call *call, void *ctx) {
 static void keep_pending(struct lc_services *services, struct get_state *state) {
   struct lc_rpc_call *call = state->call;
   lc_rpc_hold(call);
-  if (lc_keep_slice(call, &state->get.group) == LC_OK && lc_keep_slice(call, &state->get.key) == LC_OK)
+  if (lc_rpc_keep(call, &state->get.group) == LC_OK && lc_rpc_keep(call, &state->get.key) == LC_OK)
     return;
   cancel_get(call, services);
-  lc_reply_code(call, LC_ENOMEM, "out of memory for the request");
+  lc_rpc_finish_code(call, LC_ENOMEM, "out of memory for the request");
 }
 
-static void start_get(struct lc_services *services, struct lc_rpc_call *call, struct get_state *state) {
+static void start_get(struct lc_services *services, struct lc_rpc_call *call, struct get_state *state,
+                      void (*done)(struct lc_get *get)) {
   state->call = call;
   state->get.worker = lc_worker_index(lc_rpc_worker(call));
-  state->get.done = get_done;
+  state->get.done = done;
   if (lc_group_get(services->config.groups, &state->get) == LC_PENDING)
     keep_pending(services, state);
   else
@@ -78,7 +88,7 @@ static void cache_get(struct lc_rpc_call *call, void *ctx, struct lc_slice messa
   struct lc_err err;
   int rc = lc_msg_get_request_decode(lc_rpc_arena(call), message, &request, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
   struct get_state *state = lc_rpc_state(call);
@@ -86,7 +96,7 @@ static void cache_get(struct lc_rpc_call *call, void *ctx, struct lc_slice messa
   state->get.key = request.key;
   state->get.only_if_cached = request.only_if_cached;
   state->get.refresh = request.refresh;
-  start_get(ctx, call, state);
+  start_get(ctx, call, state, get_done);
 }
 
 static void pb_get(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
@@ -94,23 +104,123 @@ static void pb_get(struct lc_rpc_call *call, void *ctx, struct lc_slice message)
   struct lc_err err;
   int rc = lc_msg_pb_request_decode(lc_rpc_arena(call), message, &request, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
   struct get_state *state = lc_rpc_state(call);
   state->get.group = request.group;
   state->get.key = request.key;
-  state->pb = true;
-  start_get(ctx, call, state);
+  start_get(ctx, call, state, pb_get_done);
 }
 
-static int set(struct lc_services *services, struct lc_rpc_call *call, struct lc_write *write) {
-  struct lc_err err = {0};
-  write->worker = lc_worker_index(lc_rpc_worker(call));
-  int rc = lc_group_set(services->config.groups, write, &err);
-  if (rc != LC_OK)
-    lc_reply_code(call, rc, err.msg);
-  return rc;
+/* A Set or Delete in progress. It lies in the call's arena, for it is too large for the state of every call. */
+struct write_call {
+  struct lc_write write;
+  struct lc_rpc_call *call;
+  void (*reply)(struct write_call *write); /* on LC_OK */
+  struct lc_slice value;                   /* of a Set */
+};
+
+struct write_state {
+  struct write_call *pending;
+};
+
+static void reply_set(struct write_call *write) {
+  struct lc_buf empty;
+  lc_buf_init(&empty);
+  lc_rpc_reply(write->call, &empty);
+}
+
+static void reply_pb_set(struct write_call *write) {
+  struct lc_msg_pb_get_response reply = {.value = write->value};
+  int rc = lc_msg_pb_get_response_frame(&reply, NULL, NULL, lc_rpc_out(write->call));
+  lc_rpc_finish_framed(write->call, rc);
+}
+
+static void reply_delete(struct write_call *write) {
+  struct lc_buf buf;
+  lc_buf_init(&buf);
+  lc_msg_delete_response_encode(&(struct lc_msg_delete_response){.deleted = write->write.deleted}, &buf);
+  lc_rpc_reply(write->call, &buf);
+}
+
+static void reply_pb_delete(struct write_call *write) {
+  struct lc_buf buf;
+  lc_buf_init(&buf);
+  lc_msg_pb_delete_response_encode(&(struct lc_msg_pb_delete_response){.value = write->write.deleted}, &buf);
+  lc_rpc_reply(write->call, &buf);
+}
+
+static void reply_write(struct write_call *write) {
+  if (lc_rpc_over(write->call))
+    return;
+  if (write->write.code == LC_OK)
+    write->reply(write);
+  else
+    lc_rpc_finish_code(write->call, write->write.code, write->write.err.msg);
+}
+
+static void write_done(struct lc_write *done) {
+  struct write_call *write = lc_container_of(done, struct write_call, write);
+  struct lc_rpc_call *call = write->call;
+  ((struct write_state *)lc_rpc_state(call))->pending = NULL;
+  reply_write(write);
+  lc_rpc_release(call);
+}
+
+static void cancel_write(struct lc_rpc_call *call, void *ctx) {
+  struct lc_services *services = ctx;
+  struct write_state *state = lc_rpc_state(call);
+  if (!state->pending || !lc_write_cancel(services->config.groups, &state->pending->write))
+    return; /* done is on its way, and releases the call */
+  state->pending = NULL;
+  lc_rpc_release(call);
+}
+
+/* The domain holds a copy of the value, and pb's reply needs another. */
+static void keep_write(struct lc_services *services, struct write_call *write) {
+  struct lc_rpc_call *call = write->call;
+  struct write_state *state = lc_rpc_state(call);
+  state->pending = write;
+  lc_rpc_hold(call);
+  bool kept = lc_rpc_charge(call, write->value.len);
+  if (kept && write->reply == reply_pb_set)
+    kept = lc_rpc_keep(call, &write->value) == LC_OK;
+  if (kept)
+    return;
+  cancel_write(call, services);
+  lc_rpc_finish_code(call, LC_ENOMEM, "out of memory for the request; the write may or may not have happened");
+}
+
+static struct write_call *new_write(struct lc_rpc_call *call, struct lc_slice group, struct lc_slice key,
+                                    void (*reply)(struct write_call *write)) {
+  struct write_call *write = lc_arena_alloc(lc_rpc_arena(call), sizeof *write);
+  if (!write) {
+    lc_rpc_finish_code(call, LC_ENOMEM, "out of memory for the request");
+    return NULL;
+  }
+  *write = (struct write_call){.call = call, .reply = reply};
+  write->write.group = group;
+  write->write.key = key;
+  write->write.worker = lc_worker_index(lc_rpc_worker(call));
+  write->write.done = write_done;
+  return write;
+}
+
+static void start_set(struct lc_services *services, struct write_call *write, struct lc_slice value, int64_t ttl_ms) {
+  write->value = write->write.value = value;
+  write->write.ttl_ms = ttl_ms;
+  if (lc_group_set(services->config.groups, &write->write) == LC_PENDING)
+    keep_write(services, write);
+  else
+    reply_write(write);
+}
+
+static void start_delete(struct lc_services *services, struct write_call *write) {
+  if (lc_group_delete(services->config.groups, &write->write) == LC_PENDING)
+    keep_write(services, write);
+  else
+    reply_write(write);
 }
 
 static void cache_set(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
@@ -118,16 +228,12 @@ static void cache_set(struct lc_rpc_call *call, void *ctx, struct lc_slice messa
   struct lc_err err;
   int rc = lc_msg_set_request_decode(lc_rpc_arena(call), message, &request, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
-  struct lc_write write = {
-      .group = request.group, .key = request.key, .value = request.value, .ttl_ms = request.ttl_ms};
-  if (set(ctx, call, &write) != LC_OK)
-    return;
-  struct lc_buf empty;
-  lc_buf_init(&empty);
-  lc_reply_buf(call, &empty);
+  struct write_call *write = new_write(call, request.group, request.key, reply_set);
+  if (write)
+    start_set(ctx, write, request.value, request.ttl_ms);
 }
 
 static void pb_set(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
@@ -135,25 +241,12 @@ static void pb_set(struct lc_rpc_call *call, void *ctx, struct lc_slice message)
   struct lc_err err;
   int rc = lc_msg_pb_request_decode(lc_rpc_arena(call), message, &request, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
-  struct lc_write write = {.group = request.group, .key = request.key, .value = request.value, .ttl_ms = LC_TTL_GROUP};
-  if (set(ctx, call, &write) != LC_OK)
-    return;
-  struct lc_msg_pb_get_response reply = {.value = request.value};
-  rc = lc_msg_pb_get_response_frame(&reply, NULL, NULL, lc_rpc_out(call));
-  lc_reply_code(call, rc, rc == LC_OK ? NULL : "out of memory for the reply");
-}
-
-/* True if the call goes on with write->deleted set; otherwise it has been answered. */
-static bool delete_key(struct lc_services *services, struct lc_rpc_call *call, struct lc_write *write) {
-  struct lc_err err = {0};
-  write->worker = lc_worker_index(lc_rpc_worker(call));
-  int rc = lc_group_delete(services->config.groups, write, &err);
-  if (rc != LC_OK)
-    lc_reply_code(call, rc, err.msg);
-  return rc == LC_OK;
+  struct write_call *write = new_write(call, request.group, request.key, reply_pb_set);
+  if (write)
+    start_set(ctx, write, request.value, LC_TTL_GROUP);
 }
 
 static void cache_delete(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
@@ -161,16 +254,12 @@ static void cache_delete(struct lc_rpc_call *call, void *ctx, struct lc_slice me
   struct lc_err err;
   int rc = lc_msg_delete_request_decode(lc_rpc_arena(call), message, &request, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
-  struct lc_write write = {.group = request.group, .key = request.key};
-  if (!delete_key(ctx, call, &write))
-    return;
-  struct lc_buf buf;
-  lc_buf_init(&buf);
-  lc_msg_delete_response_encode(&(struct lc_msg_delete_response){.deleted = write.deleted}, &buf);
-  lc_reply_buf(call, &buf);
+  struct write_call *write = new_write(call, request.group, request.key, reply_delete);
+  if (write)
+    start_delete(ctx, write);
 }
 
 static void pb_delete(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {
@@ -178,33 +267,29 @@ static void pb_delete(struct lc_rpc_call *call, void *ctx, struct lc_slice messa
   struct lc_err err;
   int rc = lc_msg_pb_request_decode(lc_rpc_arena(call), message, &request, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
-  struct lc_write write = {.group = request.group, .key = request.key};
-  if (!delete_key(ctx, call, &write))
-    return;
-  struct lc_buf buf;
-  lc_buf_init(&buf);
-  lc_msg_pb_delete_response_encode(&(struct lc_msg_pb_delete_response){.value = write.deleted}, &buf);
-  lc_reply_buf(call, &buf);
+  struct write_call *write = new_write(call, request.group, request.key, reply_pb_delete);
+  if (write)
+    start_delete(ctx, write);
 }
 
-#define UNARY(path_, handler_)                                                                                         \
-  { .path = (path_), .on_message = (handler_) }
+#define WRITE(path_, handler_)                                                                                         \
+  { .path = (path_), .state_size = sizeof(struct write_state), .on_message = (handler_), .on_cancel = cancel_write }
 #define GET(path_, handler_)                                                                                           \
   { .path = (path_), .state_size = sizeof(struct get_state), .on_message = (handler_), .on_cancel = cancel_get }
 
 const struct lc_rpc_method lc_cache_methods[] = {
     GET("/lcache.v1.Cache/Get", cache_get),
-    UNARY("/lcache.v1.Cache/Set", cache_set),
-    UNARY("/lcache.v1.Cache/Delete", cache_delete),
+    WRITE("/lcache.v1.Cache/Set", cache_set),
+    WRITE("/lcache.v1.Cache/Delete", cache_delete),
 };
 const size_t lc_cache_method_count = sizeof(lc_cache_methods) / sizeof(lc_cache_methods[0]);
 
 const struct lc_rpc_method lc_pb_methods[] = {
     GET("/pb.LCache/Get", pb_get),
-    UNARY("/pb.LCache/Set", pb_set),
-    UNARY("/pb.LCache/Delete", pb_delete),
+    WRITE("/pb.LCache/Set", pb_set),
+    WRITE("/pb.LCache/Delete", pb_delete),
 };
 const size_t lc_pb_method_count = sizeof(lc_pb_methods) / sizeof(lc_pb_methods[0]);

@@ -48,7 +48,7 @@ static int append_status(struct lc_rpc_call *call, int status) {
   struct lc_buf buf;
   lc_buf_init(&buf);
   lc_msg_health_response_encode(&(struct lc_msg_health_response){.status = status}, &buf);
-  return lc_append_message(call, &buf);
+  return lc_rpc_append(call, &buf);
 }
 
 static void drop_watch(struct watch *watch) {
@@ -75,9 +75,9 @@ static void tell(struct lc_health *health, struct watch *watch) {
     return;
   drop_watch(watch);
   if (rc != LC_OK)
-    lc_reply_code(call, rc, "out of memory for the reply");
+    lc_rpc_finish_framed(call, rc);
   else
-    lc_reply_code(call, LC_EUNAVAILABLE, "draining: this node is stopping");
+    lc_rpc_finish_code(call, LC_EUNAVAILABLE, "draining: this node is stopping");
 }
 
 static void tell_all(struct lc_task *task) {
@@ -133,7 +133,7 @@ static int decode(struct lc_rpc_call *call, struct lc_slice message, struct lc_m
   struct lc_err err;
   int rc = lc_msg_health_request_decode(lc_rpc_arena(call), message, request, &err);
   if (rc != LC_OK)
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
   return rc;
 }
 
@@ -146,7 +146,7 @@ static void check(struct lc_rpc_call *call, void *ctx, struct lc_slice message) 
     return;
   }
   int rc = append_status(call, status_now(ctx, true));
-  lc_reply_code(call, rc, rc == LC_OK ? NULL : "out of memory for the reply");
+  lc_rpc_finish_framed(call, rc);
 }
 
 static void watch(struct lc_rpc_call *call, void *ctx, struct lc_slice message) {

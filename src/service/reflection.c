@@ -51,16 +51,16 @@ static void on_request(struct lc_rpc_call *call, void *ctx, struct lc_slice mess
   struct lc_err err;
   int rc = lc_msg_reflection_request_decode(lc_rpc_arena(call), message, &request, &err);
   if (rc != LC_OK) {
-    lc_reply_code(call, rc, err.msg);
+    lc_rpc_finish_code(call, rc, err.msg);
     return;
   }
   answer(&request, &response, files);
   struct lc_buf buf;
   lc_buf_init(&buf);
   lc_msg_reflection_response_encode(&response, &buf);
-  rc = lc_append_message(call, &buf);
+  rc = lc_rpc_append(call, &buf);
   if (rc != LC_OK)
-    lc_reply_code(call, rc, "out of memory for the reply");
+    lc_rpc_finish_framed(call, rc);
   else
     lc_rpc_send(call);
 }

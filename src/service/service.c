@@ -4,39 +4,8 @@
 #include "service/internal.h"
 #include "wire/grpc.h"
 
-static void retain_item(void *item) {
-  lc_item_ref(item);
-}
-
-const struct lc_hold_ops lc_item_hold_ops = {.retain = retain_item, .release = lc_item_unref_void};
-
-void lc_reply_code(struct lc_rpc_call *call, int code, const char *message) {
-  lc_rpc_finish(call, (enum lc_grpc_status)lc_grpc_status_of(code), message);
-}
-
-int lc_append_message(struct lc_rpc_call *call, struct lc_buf *buf) {
-  int rc = buf->failed ? LC_ENOMEM : lc_grpc_frame(lc_rpc_out(call), lc_buf_slice(buf));
-  lc_buf_fini(buf);
-  return rc;
-}
-
-void lc_reply_buf(struct lc_rpc_call *call, struct lc_buf *buf) {
-  int rc = lc_append_message(call, buf);
-  lc_reply_code(call, rc, rc == LC_OK ? NULL : "out of memory for the reply");
-}
-
-int lc_keep_slice(struct lc_rpc_call *call, struct lc_slice *bytes) {
-  void *copy = lc_arena_alloc(lc_rpc_arena(call), bytes->len);
-  if (!copy)
-    return LC_ENOMEM;
-  if (bytes->len > 0)
-    memcpy(copy, bytes->ptr, bytes->len);
-  bytes->ptr = copy;
-  return LC_OK;
-}
-
 static int create_table(struct lc_services *services) {
-  const struct lc_rpc_service list[] = {
+  const struct lc_rpc_service own[] = {
       {lc_cache_methods, lc_cache_method_count, services},
       {lc_pb_methods, lc_pb_method_count, services},
       {lc_batch_methods, lc_batch_method_count, services},
@@ -44,7 +13,17 @@ static int create_table(struct lc_services *services) {
       {lc_health_methods, lc_health_method_count, services->health},
       {lc_reflection_methods, lc_reflection_method_count, services},
   };
-  return lc_rpc_table_create(list, sizeof(list) / sizeof(list[0]), &services->table);
+  const size_t own_count = sizeof(own) / sizeof(own[0]);
+  const struct lc_services_config *config = &services->config;
+  struct lc_rpc_service *list = lc_calloc(own_count + config->extra_count, sizeof(list[0]));
+  if (!list)
+    return LC_ENOMEM;
+  memcpy(list, own, sizeof(own));
+  for (size_t i = 0; i < config->extra_count; i++)
+    list[own_count + i] = config->extra[i];
+  int rc = lc_rpc_table_create(list, own_count + config->extra_count, &services->table);
+  lc_free(list);
+  return rc;
 }
 
 int lc_services_create(const struct lc_services_config *config, struct lc_services **out) {

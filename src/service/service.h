@@ -16,9 +16,11 @@
 struct lc_services;
 
 struct lc_services_config {
-  struct lc_groups *groups;     /* borrowed */
-  const struct lc_peers *peers; /* borrowed */
-  const struct lc_exec *exec;   /* borrowed: tells the health watchers of each worker */
+  struct lc_groups *groups;           /* borrowed */
+  const struct lc_peers *peers;       /* borrowed */
+  const struct lc_rpc_service *extra; /* borrowed: more methods for the table, of other layers; may be NULL */
+  size_t extra_count;
+  const struct lc_exec *exec; /* borrowed: tells the health watchers of each worker */
   const char *version;
   uint64_t started_ms; /* lc_clock_ms */
   uint64_t memory_limit_bytes;

@@ -141,10 +141,10 @@ function M.declared(name)
   return state.declared[name] and state.declared[name].where
 end
 
-function M.group(name, getter, on_evict, bytes, ttl_ms, timeout_ms, policy, max_key, max_value, where)
+function M.group(name, getter, on_evict, bytes, ttl_ms, timeout_ms, policy, max_key, max_value, mirror_ttl_ms, where)
   state.declared[name] = {
     getter = getter, on_evict = on_evict, bytes = bytes, ttl_ms = ttl_ms, timeout_ms = timeout_ms, policy = policy,
-    max_key = max_key, max_value = max_value, where = where,
+    max_key = max_key, max_value = max_value, mirror_ttl_ms = mirror_ttl_ms, where = where,
   }
 end
 

@@ -343,11 +343,12 @@ describe("lcache.testing", function()
     end)
 
     it("records what a script declares", function()
-      lcache.group("scores", { getter = print, ttl = "60s", bytes = "64MB", timeout = 0.5 })
+      lcache.group("scores", { getter = print, ttl = "60s", bytes = "64MB", timeout = 0.5, mirror_ttl = 0 })
       lcache.configure{ workers = 2 }
       local group = t.declared().scores
       assert.equal(print, group.getter)
-      assert.same({ 60000, 64 * 1024 * 1024, 500 }, { group.ttl_ms, group.bytes, group.timeout_ms })
+      assert.same({ 60000, 64 * 1024 * 1024, 500, 0 },
+        { group.ttl_ms, group.bytes, group.timeout_ms, group.mirror_ttl_ms })
       assert.matches("testing_spec.lua:%d+$", group.where)
       assert.same({ workers = "2" }, t.settings())
     end)
