@@ -32,7 +32,7 @@ static int teardown(void **state) {
   return 0;
 }
 
-#define ARGS_MAX 8
+#define ARGS_MAX 10
 
 /* The words of a line as a command line. */
 static int flags(struct fixture *f, const char *line) {
@@ -84,6 +84,12 @@ static void defaults_are_the_documented_ones(void **state) {
   assert_int_equal(c->log_level, LC_LOG_INFO);
   assert_int_equal(c->log_format, LC_LOG_TEXT);
   assert_false(c->jit || c->check || c->version || c->help);
+  assert_int_equal(c->weight, 1);
+  assert_int_equal(c->lease_ms, 10000);
+  assert_int_equal(c->join_timeout_ms, 5000);
+  assert_true(c->peer_count == 0 && c->etcd_count == 0);
+  assert_null(c->etcd_user);
+  assert_null(c->etcd_password);
 }
 
 static void flags_take_their_value_after_a_space_or_an_equals_sign(void **state) {
@@ -104,6 +110,98 @@ static void the_last_of_a_flag_given_twice_counts(void **state) {
   assert_int_equal(flags(f, "--script a.lua --script b.lua --jit --jit=off"), 0);
   assert_string_equal(f->config.script, "b.lua");
   assert_false(f->config.jit);
+}
+
+static void peers_are_a_list_of_addresses(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(flags(f, "--script a.lua --peers a:1,[::1]:2"), 0);
+  assert_int_equal(setting(f, "weight", "100"), 0);
+  assert_int_equal(lc_config_finish(&f->config, &f->mistakes), 0);
+  assert_string_equal(f->config.service, "lcache");
+  assert_int_equal(f->config.peer_count, 2);
+  assert_string_equal(f->config.peers[0].host, "a");
+  assert_string_equal(f->config.peers[1].host, "::1");
+  assert_int_equal(f->config.peers[1].port, 2);
+  assert_int_equal(f->config.weight, 100);
+}
+
+static void etcd_is_a_list_of_urls_whose_last_slash_does_not_count(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(setting(f, "etcd", "http://a:1/, https://[::1]:2379 ,HTTP://b:3"), 0);
+  assert_int_equal(f->config.etcd_count, 3);
+  assert_string_equal(f->config.etcd[0], "http://a:1");
+  assert_string_equal(f->config.etcd[1], "https://[::1]:2379");
+  assert_string_equal(f->config.etcd[2], "HTTP://b:3");
+}
+
+static void a_stronger_list_replaces_a_weaker_one(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(environment(f, "LCACHE_PEERS=a:1,b:1,c:1"), 0);
+  assert_int_equal(setting(f, "peers", "d:1"), 0);
+  assert_int_equal(f->config.peer_count, 3);
+  assert_int_equal(flags(f, "--peers e:1,f:1"), 0);
+  assert_int_equal(f->config.peer_count, 2);
+  assert_string_equal(f->config.peers[1].host, "f");
+}
+
+static void a_list_that_is_too_long_is_refused(void **state) {
+  struct fixture *f = *state;
+  enum { COUNT = 1025 };
+  char *list = calloc(COUNT, 4);
+  assert_non_null(list);
+  for (size_t i = 0; i < COUNT; i++)
+    memcpy(list + 4 * i, "a:1,", 4);
+  list[4 * COUNT - 1] = '\0';
+  assert_int_equal(setting(f, "peers", list), LC_EINVAL);
+  assert_non_null(strstr(text(f), "...\": a list of 1025, use at most 1024\n"));
+  list[4 * COUNT - 5] = '\0';
+  assert_int_equal(setting(f, "peers", list), 0);
+  free(list);
+}
+
+static void settings_that_do_not_go_together_are_named_with_their_places(void **state) {
+  (void)state;
+  static const struct {
+    const char *flags, *variable, *field, *value, *lines;
+  } cases[] = {
+      {"--peers a:1 --etcd http://a:1", NULL, NULL, NULL,
+       "--peers and --etcd are both given, use one of them: a fixed list of nodes, or membership by etcd\n"},
+      {"--jit", "LCACHE_PEERS=a:1", "etcd", "http://a:1",
+       "LCACHE_PEERS and configure: etcd are both given, use one of them: a fixed list of nodes, or membership by "
+       "etcd\n"},
+      {"--listen 0.0.0.0:8001", NULL, NULL, NULL, NULL},
+      {"--listen 0.0.0.0:8001 --peers a:1", NULL, NULL, NULL,
+       "--listen 0.0.0.0:8001: no address that other nodes can reach, add --advertise HOST:PORT with one\n"},
+      {"--etcd http://a:1", "LCACHE_LISTEN=[::]:8001", NULL, NULL,
+       "LCACHE_LISTEN [::]:8001: no address that other nodes can reach, add --advertise HOST:PORT with one\n"},
+      {"--listen [::]:8001 --peers a:1 --advertise a:1", NULL, NULL, NULL, NULL},
+      {"--listen 127.0.0.1:0 --peers a:1", NULL, NULL, NULL, NULL},
+      {"--peers a:1 --advertise 0.0.0.0:1", NULL, NULL, NULL,
+       "--advertise 0.0.0.0:1: no address that other nodes can reach, use this node's own HOST:PORT\n"},
+      {"--peers a:1 --advertise a:0", NULL, NULL, NULL,
+       "--advertise a:0: no address that other nodes can reach, use this node's own HOST:PORT\n"},
+      {"--etcd-cert /dev/null", NULL, NULL, NULL, "--etcd-cert: not without its key, add --etcd-key FILE\n"},
+      {"--jit", "LCACHE_ETCD_KEY=/dev/null", NULL, NULL,
+       "LCACHE_ETCD_KEY: not without its certificate, add --etcd-cert FILE\n"},
+      {"--etcd-cert /dev/null --etcd-key /dev/null", NULL, NULL, NULL, NULL},
+      {"--etcd-user root", NULL, NULL, NULL, "--etcd-user: not without a password, set LCACHE_ETCD_PASSWORD\n"},
+      {"--etcd-user root", "LCACHE_ETCD_PASSWORD=x", NULL, NULL, NULL},
+      {"--jit", NULL, "etcd_password", "x", "configure: etcd_password: not without a user, add --etcd-user NAME\n"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    void *fresh = NULL;
+    setup(&fresh);
+    struct fixture *f = fresh;
+    assert_int_equal(flags(f, "--script a.lua"), 0);
+    assert_int_equal(flags(f, cases[i].flags), 0);
+    if (cases[i].variable)
+      assert_int_equal(environment(f, cases[i].variable), 0);
+    if (cases[i].field)
+      assert_int_equal(setting(f, cases[i].field, cases[i].value), 0);
+    assert_int_equal(lc_config_finish(&f->config, &f->mistakes), cases[i].lines ? LC_EINVAL : LC_OK);
+    assert_string_equal(text(f), cases[i].lines ? cases[i].lines : "");
+    teardown(&fresh);
+  }
 }
 
 static void http_can_be_off(void **state) {
@@ -180,9 +278,34 @@ static void wrong_flags_are_named_in_full(void **state) {
       {"app.lua", "app.lua: not an option, use --script app.lua\n"},
       {"-x", "-x: not an option, see lcache --help\n"},
       {"--", "--: not an option, see lcache --help\n"},
-      {"--peers a:1,b:1", "--peers a:1,b:1: clusters are not built yet\n"},
-      {"--etcd", "--etcd: clusters are not built yet\n"},
-      {"--service x", "--service x: clusters are not built yet\n"},
+      {"--peers a:1,b", "--peers a:1,b: b: not an address (no port), use 127.0.0.1:8001\n"},
+      {"--peers b", "--peers b: not an address (no port), use 127.0.0.1:8001\n"},
+      {"--peers a:1,,b:1", "--peers a:1,,b:1: \"\": not an address (no port), use 127.0.0.1:8001\n"},
+      {"--peers a:1,", "--peers a:1,: \"\": not an address (no port), use 127.0.0.1:8001\n"},
+      {"--peers=", "--peers \"\": is empty\n"},
+      {"--peers", "--peers: needs a value, HOST:PORT,...\n"},
+      {"--peers a:0,b:1", "--peers a:0,b:1: a:0: port 0 is no node's, use the port that it listens on\n"},
+      {"--peers [::]:1", "--peers [::]:1: a wildcard is no node's address, use the one that others reach it by\n"},
+      {"--etcd", "--etcd: needs a value, URL,...\n"},
+      {"--etcd=", "--etcd \"\": is empty\n"},
+      {"--etcd 127.0.0.1:2379", "--etcd 127.0.0.1:2379: not a URL of etcd, use http://127.0.0.1:2379\n"},
+      {"--etcd http://", "--etcd http://: not a URL of etcd, use http://127.0.0.1:2379\n"},
+      {"--etcd http://a", "--etcd http://a: not a URL of etcd, use http://127.0.0.1:2379\n"},
+      {"--etcd ftp://a:1", "--etcd ftp://a:1: not a URL of etcd, use http://127.0.0.1:2379\n"},
+      {"--etcd http://a:1/v3", "--etcd http://a:1/v3: not a URL of etcd, use http://127.0.0.1:2379\n"},
+      {"--etcd http://a:1,b:1", "--etcd http://a:1,b:1: b:1: not a URL of etcd, use http://127.0.0.1:2379\n"},
+      {"--etcd http://u:pw@a:1", "--etcd ...: a URL with a user in it, use etcd-user and etcd-password\n"},
+      {"--etcd http://a:1,http://u:pw@a:1",
+       "--etcd ...: ...: a URL with a user in it, use etcd-user and etcd-password\n"},
+      {"--service a/b", "--service a/b: not a name (a slash, a space or a control character), use lcache\n"},
+      {"--service=", "--service \"\": is empty\n"},
+      {"--weight 0", "--weight 0: not a number from 1 to 100\n"},
+      {"--weight 101", "--weight 101: not a number from 1 to 100\n"},
+      {"--lease 1s", "--lease 1s: too little, use at least 2s\n"},
+      {"--lease 11m", "--lease 11m: too much, use at most 10m\n"},
+      {"--join-timeout 1h", "--join-timeout 1h: too much, use at most 10m\n"},
+      {"--etcd-ca /no/ca.pem", "--etcd-ca /no/ca.pem: no such file\n"},
+      {"--etcd-cert /tmp", "--etcd-cert /tmp: is a folder\n"},
       {"--tls-cert x.pem", "--tls-cert x.pem: TLS is not built yet\n"},
       {"--workers 0 --memory x", "--workers 0: not a number from 1 to 256\n--memory x: not a size, use 256MB\n"},
   };
@@ -348,7 +471,7 @@ static void no_memory_is_an_error_at_every_allocation(void **state) {
     void *fresh = NULL;
     setup(&fresh);
     lc_alloc_fail_at(n);
-    code = flags(fresh, "--script app.lua --memory x --lisen");
+    code = flags(fresh, "--script app.lua --peers a:1,b:1 --etcd http://a:1 --memory x --lisen");
     lc_alloc_fail_at(0);
     teardown(&fresh);
     assert_true(n < 50);
@@ -363,6 +486,11 @@ int main(void) {
       TEST(defaults_are_the_documented_ones),
       TEST(flags_take_their_value_after_a_space_or_an_equals_sign),
       TEST(the_last_of_a_flag_given_twice_counts),
+      TEST(peers_are_a_list_of_addresses),
+      TEST(etcd_is_a_list_of_urls_whose_last_slash_does_not_count),
+      TEST(a_stronger_list_replaces_a_weaker_one),
+      TEST(a_list_that_is_too_long_is_refused),
+      TEST(settings_that_do_not_go_together_are_named_with_their_places),
       TEST(http_can_be_off),
       TEST(the_environment_sets_what_no_flag_sets),
       TEST(the_script_sets_what_neither_flag_nor_environment_sets),

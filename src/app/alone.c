@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/hash.h"
 
@@ -9,19 +10,21 @@ static const char *self(void *ctx) {
   return ((struct lc_alone *)ctx)->self;
 }
 
-static const char *ring_id(void *ctx) {
-  return ((struct lc_alone *)ctx)->ring_id;
+static void ring_id(void *ctx, char out[LC_RING_ID_SIZE]) {
+  memcpy(out, ((struct lc_alone *)ctx)->ring_id, LC_RING_ID_SIZE);
 }
 
-static const char *owner(void *ctx, struct lc_slice group, struct lc_slice key) {
+static void owner(void *ctx, struct lc_slice group, struct lc_slice key, char out[LC_NODE_ADDRESS_SIZE]) {
   (void)group;
   (void)key;
-  return self(ctx);
+  snprintf(out, LC_NODE_ADDRESS_SIZE, "%s", self(ctx));
 }
 
-static size_t nodes(void *ctx, struct lc_node_info *out, size_t max) {
-  if (max > 0)
-    out[0] = (struct lc_node_info){.address = self(ctx), .state = LC_NODE_UP, .share = 1.0};
+static size_t nodes(void *ctx, struct lc_node_info *nodes, size_t max) {
+  if (max > 0) {
+    nodes[0] = (struct lc_node_info){.state = LC_NODE_UP, .share = 1.0};
+    snprintf(nodes[0].address, sizeof nodes[0].address, "%s", self(ctx));
+  }
   return 1;
 }
 

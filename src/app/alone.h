@@ -4,11 +4,11 @@
 #include "base/parse.h"
 #include "group/peer.h"
 
-/* The peers of a node that has none: it owns every key. */
+/* What Admin shows of a node that has no peers: it owns every key. The domain has NULL for peers then. */
 struct lc_alone {
-  char self[LC_HOST_SIZE + 9];
-  char ring_id[17];
-  struct lc_peers peers; /* for who asks; ctx is this object, which must stay where it is */
+  char self[LC_NODE_ADDRESS_SIZE];
+  char ring_id[LC_RING_ID_SIZE];
+  struct lc_peers peers; /* what admin asks alone is set; ctx is this object, which must stay where it is */
 };
 
 void lc_alone_init(struct lc_alone *alone, const struct lc_address *address);

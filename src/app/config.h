@@ -30,8 +30,16 @@ struct lc_config_address {
 };
 
 struct lc_config {
-  char *script; /* NULL until given; the configuration's own */
+  char *script; /* NULL until given; the configuration's own, as all it points to */
   struct lc_config_address listen, http, advertise;
+  struct lc_address *peers; /* of a fixed list; NULL: none given */
+  size_t peer_count;
+  char **etcd; /* its endpoints, scheme://HOST:PORT; one block with their text. NULL: none given */
+  size_t etcd_count;
+  char *service;                   /* NULL until lc_config_finish, if not given */
+  char *etcd_user, *etcd_password; /* NULL: not given, as the files */
+  char *etcd_ca, *etcd_cert, *etcd_key;
+  uint64_t weight, lease_ms, join_timeout_ms;
   uint64_t workers, memory_bytes, lua_memory_bytes, buffer_memory_bytes;
   uint64_t cpu_budget_ms, drain_timeout_ms;
   uint64_t max_message_bytes, max_connections, max_streams, source_connections;
@@ -63,7 +71,7 @@ int lc_config_strange_variables(char *const *environment, struct lc_buf *lines);
 int lc_config_setting(struct lc_config *config, const char *where, const char *name, const char *value,
                       struct lc_buf *mistakes);
 
-/* After all places: what is wrong with the settings taken together. */
+/* After all places: what is wrong with the settings taken together; and the defaults that need memory. */
 int lc_config_finish(struct lc_config *config, struct lc_buf *mistakes);
 
 /* Where the option got its value from. The name must be one of the table's. */

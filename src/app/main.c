@@ -87,7 +87,8 @@ static int serve(struct program *program) {
     return exit_of(code);
   }
   open_signals(program);
-  print_ready(program->node);
+  if (lc_node_join(program->node))
+    print_ready(program->node);
   if (lc_node_run(program->node)) {
     lc_log_destroy(program->log);
     _exit(EXIT_RUNTIME); /* a worker can't be ended, so nothing that it uses can be freed */

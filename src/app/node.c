@@ -59,7 +59,11 @@ static int create_workers(struct lc_node *node, struct lc_err *err) {
 
 static int create_groups(struct lc_node *node, struct lc_err *err) {
   lc_script_loader(node->scripts, &node->loader);
-  return lc_setup_groups(node->setup, &node->exec, &node->loader, node->log, &node->groups, err);
+  const struct lc_peers *peers = node->cluster ? lc_cluster_peers(node->cluster) : NULL;
+  int code = lc_setup_groups(node->setup, &node->exec, &node->loader, peers, node->log, &node->groups, err);
+  if (code == LC_OK && node->cluster)
+    lc_cluster_bind(node->cluster, node->groups);
+  return code;
 }
 
 static int create_listener(struct lc_node *node, struct lc_err *err) {
@@ -87,16 +91,22 @@ static int create_services(struct lc_node *node, struct lc_err *err) {
   lc_alone_init(&node->alone, &self);
   const struct lc_services_config config = {
       .groups = node->groups,
-      .peers = &node->alone.peers,
+      .peers = node->cluster ? lc_cluster_peers(node->cluster) : &node->alone.peers,
       .exec = &node->exec,
       .version = LC_VERSION,
       .started_ms = node->started_ms,
       .memory_limit_bytes = node->setup->config.memory_bytes,
       .worker_stats = lc_node_worker_stats,
       .ctx = node,
+      .extra = node->cluster ? lc_cluster_service(node->cluster) : NULL,
+      .extra_count = node->cluster ? 1 : 0,
   };
   int code = lc_services_create(&config, &node->services);
-  return code ? lc_err_set(err, code, "out of memory") : LC_OK;
+  if (code)
+    return lc_err_set(err, code, "out of memory");
+  atomic_store(&node->joined, !node->cluster);
+  lc_services_set_serving(node->services, !node->cluster);
+  return LC_OK;
 }
 
 static int run_workers(struct lc_node *node, struct lc_err *err) {
@@ -119,8 +129,9 @@ static int run_workers(struct lc_node *node, struct lc_err *err) {
 }
 
 static int start(struct lc_node *node, struct lc_err *err) {
-  int (*const steps[])(struct lc_node *, struct lc_err *) = {open_loop,       create_workers,  create_groups,
-                                                             create_listener, create_services, run_workers};
+  int (*const steps[])(struct lc_node *,
+                       struct lc_err *) = {open_loop,     create_workers,  create_listener, lc_node_create_cluster,
+                                           create_groups, create_services, run_workers,     lc_node_start_cluster};
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
     int code = steps[i](node, err);
     if (code)
@@ -165,6 +176,12 @@ uv_loop_t *lc_node_loop(struct lc_node *node) {
   return &node->loop;
 }
 
+bool lc_node_join(struct lc_node *node) {
+  while (node->phase == LC_NODE_SERVING && !atomic_load(&node->joined))
+    uv_run(&node->loop, UV_RUN_ONCE);
+  return node->phase == LC_NODE_SERVING;
+}
+
 int lc_node_run(struct lc_node *node) {
   while (node->phase != LC_NODE_STOPPED && !node->stuck)
     uv_run(&node->loop, UV_RUN_DEFAULT);
@@ -202,6 +219,7 @@ void lc_node_destroy(struct lc_node *node) {
   lc_services_destroy(node->services);
   lc_listener_destroy(node->listener);
   lc_groups_destroy(node->groups);
+  lc_cluster_destroy(node->cluster);
   for (unsigned i = 0; node->workers && i < node->count; i++)
     lc_worker_destroy(node->workers[i]);
   lc_free(node->state);

@@ -24,6 +24,12 @@ int lc_node_create(const struct lc_setup *setup, struct lc_log *log, struct lc_n
 /* The bound gRPC address. */
 void lc_node_address(const struct lc_node *node, struct lc_address *address);
 
+/*
+ * Waits until the other nodes are found and this one is among them, or the join timeout has passed; answers meanwhile.
+ * True at once for a node alone. False: a stop was asked for.
+ */
+bool lc_node_join(struct lc_node *node);
+
 /* `ready grpc=127.0.0.1:8001 http=off workers=2 groups=1`, without a line end. */
 #define LC_READY_LINE_SIZE (LC_HOST_SIZE + 96)
 void lc_node_ready_line(const struct lc_node *node, char out[LC_READY_LINE_SIZE]);

@@ -40,13 +40,17 @@ static void dump_group(struct lc_node *node, size_t index) {
 }
 
 void lc_node_dump(struct lc_node *node) {
-  static const char *const phases[] = {"serving", "draining", "settling", "closing", "stopped"};
-  lc_log_event(node->log, LC_LOG_INFO, "state of the node", LC_F_STR("phase", phases[node->phase]),
-               LC_F_STR("self", node->alone.self), LC_F_INT("uptime_ms", lc_clock_ms() - node->started_ms),
-               LC_F_INT("workers", node->count), LC_F_INT("flights", lc_groups_flights(node->groups)),
-               LC_F_INT("log_lines_dropped", lc_log_dropped(node->log)));
+  static const char *const phases[] = {"serving", "handing over", "draining", "settling", "closing", "stopped"};
+  lc_log_event(
+      node->log, LC_LOG_INFO, "state of the node", LC_F_STR("phase", phases[node->phase]),
+      LC_F_STR("self", node->cluster ? lc_cluster_peers(node->cluster)->self(lc_cluster_peers(node->cluster)->ctx)
+                                     : node->alone.self),
+      LC_F_INT("uptime_ms", lc_clock_ms() - node->started_ms), LC_F_INT("workers", node->count),
+      LC_F_INT("flights", lc_groups_flights(node->groups)), LC_F_INT("log_lines_dropped", lc_log_dropped(node->log)));
   for (size_t i = 0; i < lc_groups_count(node->groups); i++)
     dump_group(node, i);
+  if (node->cluster)
+    lc_cluster_dump(node->cluster);
   /* A worker that has not got round to the last one yet is left out. */
   if (atomic_load(&node->dumping) > 0)
     return;

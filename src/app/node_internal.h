@@ -6,6 +6,7 @@
 #include "app/alone.h"
 #include "app/node.h"
 #include "base/timer.h"
+#include "cluster/cluster.h"
 #include "group/group.h"
 #include "loop/fetch.h"
 #include "loop/listener.h"
@@ -39,7 +40,14 @@ struct lc_node_worker {
   uint64_t stalled_since_ms;
 };
 
-enum lc_node_phase { LC_NODE_SERVING, LC_NODE_DRAINING, LC_NODE_SETTLING, LC_NODE_CLOSING, LC_NODE_STOPPED };
+enum lc_node_phase {
+  LC_NODE_SERVING,
+  LC_NODE_HANDING_OVER,
+  LC_NODE_DRAINING,
+  LC_NODE_SETTLING,
+  LC_NODE_CLOSING,
+  LC_NODE_STOPPED
+};
 
 struct lc_node {
   const struct lc_setup *setup;
@@ -51,7 +59,11 @@ struct lc_node {
   struct lc_exec exec;
   struct lc_loader loader;
   struct lc_groups *groups;
-  struct lc_alone alone;
+  struct lc_alone alone;      /* who we are, where there are no others */
+  struct lc_cluster *cluster; /* NULL: a node alone */
+  bool cluster_started;
+  atomic_bool joined; /* the others are found, or not waited for any more */
+  atomic_bool left;   /* off the ring, items handed over */
   struct lc_services *services;
   struct lc_listener *listener;
   uint64_t started_ms;
@@ -87,6 +99,12 @@ void lc_node_accept(void *arg, struct lc_worker *worker, int fd);
 /* node_stop.c: on the main thread. */
 void lc_node_advance(struct lc_node *node);  /* after a wake: the next step, if the present one is over */
 void lc_node_stop_now(struct lc_node *node); /* begins to stop, without waiting for requests */
+
+/* node_cluster.c: on the main thread. */
+bool lc_node_has_peers(const struct lc_node *node); /* the settings name others, or where to find them */
+int lc_node_create_cluster(struct lc_node *node, struct lc_err *err);
+int lc_node_start_cluster(struct lc_node *node, struct lc_err *err);
+void lc_node_leave_cluster(struct lc_node *node);
 
 /* node_watch.c */
 void lc_node_watch(struct lc_node *node, uint64_t now_ms);

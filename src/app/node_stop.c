@@ -8,6 +8,7 @@
 /*
  * A stop goes through phases, each a step that all workers take on their own threads; the last worker to end a step
  * wakes the main thread, which begins the next.
+ *   handing over  in a cluster: the node leaves the ring and gives its items away; requests are answered as before
  *   draining  connections end when their requests have; after the drain timeout they are cut
  *   settling  rounds of the mailboxes: results and cancellations that were on their way to another worker arrive
  *   closing   server, script and fetcher of each worker
@@ -80,15 +81,24 @@ static void join(struct lc_node *node) {
   uv_stop(&node->loop);
 }
 
+static void close_workers(struct lc_node *node) {
+  if (node->cluster_started)
+    lc_cluster_stop(node->cluster);
+  node->cluster_started = false;
+  begin_step(node, LC_NODE_CLOSING, lc_node_worker_close);
+}
+
 void lc_node_advance(struct lc_node *node) {
-  if (node->phase == LC_NODE_SERVING) {
-    if (atomic_load(&node->stop_asked)) {
-      lc_log_event(node->log, LC_LOG_INFO, "draining", LC_F_INT("timeout_ms", node->setup->config.drain_timeout_ms),
-                   LC_F_INT("requests", requests_in_progress(node)));
-      begin_drain(node, node->setup->config.drain_timeout_ms);
-    }
+  if (node->phase == LC_NODE_SERVING && atomic_load(&node->stop_asked))
+    lc_node_leave_cluster(node);
+  if (node->phase == LC_NODE_HANDING_OVER && atomic_load(&node->left)) {
+    lc_log_event(node->log, LC_LOG_INFO, "draining", LC_F_INT("timeout_ms", node->setup->config.drain_timeout_ms),
+                 LC_F_INT("requests", requests_in_progress(node)));
+    begin_drain(node, node->setup->config.drain_timeout_ms);
     return;
   }
+  if (node->phase <= LC_NODE_HANDING_OVER)
+    return;
   if (atomic_load(&node->pending) > 0)
     return;
   switch (node->phase) {
@@ -100,7 +110,7 @@ void lc_node_advance(struct lc_node *node) {
     if (++node->settled <= LC_FLIGHT_MAX_DEPTH) /* a cancellation goes one load up its chain in a round */
       begin_step(node, LC_NODE_SETTLING, lc_node_worker_settle);
     else
-      begin_step(node, LC_NODE_CLOSING, lc_node_worker_close);
+      close_workers(node);
     break;
   case LC_NODE_CLOSING:
     join(node);
@@ -111,6 +121,6 @@ void lc_node_advance(struct lc_node *node) {
 }
 
 void lc_node_stop_now(struct lc_node *node) {
-  if (node->phase == LC_NODE_SERVING)
+  if (node->phase <= LC_NODE_HANDING_OVER)
     begin_drain(node, 0);
 }

@@ -50,6 +50,6 @@ void lc_node_watch(struct lc_node *node, uint64_t now_ms) {
   for (unsigned i = 0; i < node->running; i++)
     any = look_at(node, &node->state[i], now_ms) || any;
   if (node->phase == LC_NODE_SERVING)
-    lc_services_set_serving(node->services, !any);
+    lc_services_set_serving(node->services, !any && atomic_load(&node->joined));
   trim(node, now_ms);
 }

@@ -60,6 +60,8 @@ static int start(struct lc_node_worker *state) {
   const struct lc_fetcher_config config = {.worker = node->workers[state->index],
                                            .max_host_connections = (unsigned)(connections / node->count + 1)};
   int code = lc_fetcher_create(&config, &state->fetcher, &state->boot_err);
+  if (code == LC_OK && node->cluster)
+    code = lc_cluster_worker_open(node->cluster, state->index, node->workers[state->index]);
   if (code == LC_OK)
     code = start_script(state);
   if (code == LC_OK)
@@ -125,6 +127,8 @@ void lc_node_worker_close(struct lc_task *step) {
   lc_timer_stop(lc_worker_timers(node->workers[state->index]), &state->tick);
   lc_server_destroy(state->server);
   lc_rpc_server_destroy(state->rpc);
+  if (node->cluster)
+    lc_cluster_worker_close(node->cluster, state->index);
   lc_script_destroy(node->scripts[state->index]);
   node->scripts[state->index] = NULL;
   state->server = NULL;

@@ -12,8 +12,12 @@
  */
 enum lc_option_kind {
   LC_OPTION_TEXT,           /* char * */
+  LC_OPTION_FILE,           /* the same; there must be such a file, and it can be read */
+  LC_OPTION_NAME,           /* the same; goes into a path of names: no slash */
   LC_OPTION_ADDRESS,        /* struct lc_config_address */
   LC_OPTION_ADDRESS_OR_OFF, /* the same */
+  LC_OPTION_PEERS,          /* lc_config.peers and peer_count */
+  LC_OPTION_ENDPOINTS,      /* lc_config.etcd and etcd_count */
   LC_OPTION_NUMBER,         /* uint64_t */
   LC_OPTION_SIZE,           /* uint64_t, bytes */
   LC_OPTION_DURATION,       /* uint64_t, milliseconds */
@@ -35,7 +39,7 @@ struct lc_option {
   const char *help;
 };
 
-#define LC_OPTIONS_MAX 32
+#define LC_OPTIONS_MAX 48
 
 extern const struct lc_option lc_options[];
 extern const size_t lc_options_count;

@@ -88,12 +88,13 @@ static void locate(const struct lc_setup *setup, struct lc_err *err) {
 }
 
 int lc_setup_groups(const struct lc_setup *setup, const struct lc_exec *exec, const struct lc_loader *loader,
-                    struct lc_log *log, struct lc_groups **groups, struct lc_err *err) {
+                    const struct lc_peers *peers, struct lc_log *log, struct lc_groups **groups, struct lc_err *err) {
   struct lc_groups_config config = {
       .memory_bytes = setup->config.memory_bytes,
       .max_message_bytes = setup->config.max_message_bytes,
       .exec = exec,
       .loader = loader,
+      .peers = peers,
       .log = log,
   };
   config.count = lc_script_groups(setup->description, &config.options);
@@ -131,7 +132,7 @@ int lc_setup_check(const struct lc_setup *setup, struct lc_buf *out) {
   const struct lc_loader no_loader = {0};
   struct lc_groups *groups = NULL;
   struct lc_err err = {0};
-  int code = lc_setup_groups(setup, &no_exec, &no_loader, NULL, &groups, &err);
+  int code = lc_setup_groups(setup, &no_exec, &no_loader, NULL, NULL, &groups, &err);
   if (code) {
     lc_buf_printf(out, "%s\n", err.msg);
     return code;

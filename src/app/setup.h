@@ -26,10 +26,10 @@ int lc_setup_load(struct lc_setup *setup, int argc, char *const *argv, char *con
 /* The script options that the settings ask for. Strings are the setup's. */
 void lc_setup_script_options(const struct lc_setup *setup, struct lc_log *log, struct lc_script_options *options);
 
-/* The groups, over the executor and the loader. As lc_groups_create; messages about a group begin with its file and
- * line. */
+/* The groups, over the executor, the loader and the other nodes (NULL: alone). As lc_groups_create; messages about a
+ * group begin with its file and line. */
 int lc_setup_groups(const struct lc_setup *setup, const struct lc_exec *exec, const struct lc_loader *loader,
-                    struct lc_log *log, struct lc_groups **groups, struct lc_err *err);
+                    const struct lc_peers *peers, struct lc_log *log, struct lc_groups **groups, struct lc_err *err);
 
 /* For --check: what lc_setup_load can't see, without starting anything; then `ok: N groups` and the groups, one a line.
  */
