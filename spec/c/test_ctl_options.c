@@ -160,6 +160,7 @@ static void each_mistake_is_named(void **state) {
   expect_refused("set g k v --ttl -1", "--ttl -1: not a time to live, use 60s or never");
   expect_refused("set g k v --ttl 0", "--ttl 0: not a time to live, use 60s or never");
   expect_refused("get g k --ttl 5s", "--ttl goes with set");
+  expect_refused("nodes --cluster", "--cluster goes with stats");
   expect_refused("batch g k --refresh", "--only-if-cached and --refresh go with get");
   expect_refused("set g k v --only-if-cached", "--only-if-cached and --refresh go with get");
 }

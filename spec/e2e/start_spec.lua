@@ -73,10 +73,16 @@ describe("lcache's start", function()
     assert.equal('app.lua:3: configure: memory "12XB": not a size, use 256MB\n', result.err)
   end)
 
+  it("names a mistake in the settings of a cluster", function()
+    local result = fail(SCRIPT, { "--peers", "127.0.0.1:1", "--etcd", "http://127.0.0.1:1", "--listen", "0.0.0.0:0" })
+    assert.equal(2, result.status)
+    assert.equal("--peers and --etcd are both given, use one of them: a fixed list of nodes, or membership by etcd\n" ..
+      "--listen 0.0.0.0:0: no address that other nodes can reach, add --advertise HOST:PORT with one\n", result.err)
+  end)
+
   for option, reason in pairs {
-    ["--peers"] = "clusters are not built yet", ["--etcd"] = "clusters are not built yet",
-    ["--service"] = "clusters are not built yet", ["--tls-cert"] = "TLS is not built yet",
-    ["--tls-key"] = "TLS is not built yet", ["--tls-ca"] = "TLS is not built yet",
+    ["--tls-cert"] = "TLS is not built yet", ["--tls-key"] = "TLS is not built yet",
+    ["--tls-ca"] = "TLS is not built yet",
   } do
     it("refuses " .. option .. " as not built", function()
       local result = fail(SCRIPT, { option, "x" })

@@ -157,5 +157,15 @@ const struct lc_ctl_group_field lc_ctl_group_fields[] = {
     FIELD(evicted_expired),
     FIELD(evicted_deleted),
     FIELD(evicted_cleared),
+    FIELD(mirrors),
+    FIELD(mirror_bytes),
+    FIELD(mirror_hits),
+    FIELD(forwards),
+    FIELD(forward_fails),
+    FIELD(peeks),
+    FIELD(peek_hits),
+    FIELD(served),
+    FIELD(invalidated),
+    FIELD(added),
 };
 const size_t lc_ctl_group_field_count = sizeof(lc_ctl_group_fields) / sizeof(lc_ctl_group_fields[0]);

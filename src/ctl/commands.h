@@ -55,6 +55,10 @@ int lc_ctl_json_stats(const struct lc_ctl_options *options, const union lc_ctl_r
 int lc_ctl_json_nodes(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, double time_ms, FILE *out);
 int lc_ctl_json_owner(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, double time_ms, FILE *out);
 
+/* Append one object, as `stats --json` has it. */
+void lc_ctl_put_json_group(struct lc_buf *buf, const struct lc_msg_group_stats *group);
+void lc_ctl_put_json_stats(struct lc_buf *buf, const struct lc_msg_stats_response *stats);
+
 /* "STORE", "SOURCE"... */
 const char *lc_ctl_from_name(int served_from);
 

@@ -21,7 +21,7 @@ struct lc_ctl_command;
 struct lc_ctl_options {
   struct lc_address server;
   char server_text[LC_HOST_SIZE + 9];
-  bool json, only_if_cached, refresh;
+  bool json, only_if_cached, refresh, cluster;
   uint64_t timeout_ms;
   int64_t ttl_ms;                       /* as on the wire: 0 the group's, -1 never */
   const struct lc_ctl_command *command; /* NULL: text was asked for, print it */

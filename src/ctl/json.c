@@ -109,7 +109,7 @@ static void put_worker(struct lc_buf *buf, const struct lc_msg_worker_stats *wor
                 worker->lua_bytes);
 }
 
-static void put_group(struct lc_buf *buf, const struct lc_msg_group_stats *group) {
+void lc_ctl_put_json_group(struct lc_buf *buf, const struct lc_msg_group_stats *group) {
   lc_buf_char(buf, '{');
   put_text(buf, "name", group->name);
   for (size_t i = 0; i < lc_ctl_group_field_count; i++) {
@@ -120,31 +120,34 @@ static void put_group(struct lc_buf *buf, const struct lc_msg_group_stats *group
   lc_buf_char(buf, '}');
 }
 
-int lc_ctl_json_stats(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, double time_ms,
-                      FILE *out) {
-  (void)options;
-  (void)time_ms;
-  const struct lc_msg_stats_response *stats = &reply->stats;
-  struct lc_buf buf;
-  lc_buf_init(&buf);
-  lc_buf_char(&buf, '{');
-  put_text(&buf, "node", stats->node);
-  lc_buf_char(&buf, ',');
-  put_text(&buf, "version", stats->version);
-  lc_buf_printf(&buf,
+void lc_ctl_put_json_stats(struct lc_buf *buf, const struct lc_msg_stats_response *stats) {
+  lc_buf_char(buf, '{');
+  put_text(buf, "node", stats->node);
+  lc_buf_char(buf, ',');
+  put_text(buf, "version", stats->version);
+  lc_buf_printf(buf,
                 ",\"uptime_ms\":%" PRIu64 ",\"memory_used_bytes\":%" PRIu64 ",\"memory_limit_bytes\":%" PRIu64
                 ",\"workers\":[",
                 stats->uptime_ms, stats->memory_used_bytes, stats->memory_limit_bytes);
   for (size_t i = 0; i < stats->worker_count; i++) {
-    lc_buf_str(&buf, i > 0 ? "," : "");
-    put_worker(&buf, &stats->workers[i]);
+    lc_buf_str(buf, i > 0 ? "," : "");
+    put_worker(buf, &stats->workers[i]);
   }
-  lc_buf_str(&buf, "],\"groups\":[");
+  lc_buf_str(buf, "],\"groups\":[");
   for (size_t i = 0; i < stats->group_count; i++) {
-    lc_buf_str(&buf, i > 0 ? "," : "");
-    put_group(&buf, &stats->groups[i]);
+    lc_buf_str(buf, i > 0 ? "," : "");
+    lc_ctl_put_json_group(buf, &stats->groups[i]);
   }
-  lc_buf_str(&buf, "]}");
+  lc_buf_str(buf, "]}");
+}
+
+int lc_ctl_json_stats(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, double time_ms,
+                      FILE *out) {
+  (void)options;
+  (void)time_ms;
+  struct lc_buf buf;
+  lc_buf_init(&buf);
+  lc_ctl_put_json_stats(&buf, &reply->stats);
   return finish(&buf, out);
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl/cluster.h"
 #include "ctl/commands.h"
 #include "wire/grpc.h"
 
@@ -24,6 +25,8 @@ static int run(struct lc_ctl_options *options) {
   int rc = read_stdin(options, &err);
   if (rc != LC_OK)
     return lc_ctl_print_error(options, lc_grpc_status_of(rc), err.msg, stdout, stderr);
+  if (options->cluster)
+    return lc_ctl_cluster_stats(options, lc_ctl_call, stdout, stderr);
   rc = lc_ctl_call(options, &answer, &err);
   if (rc != LC_OK)
     return lc_ctl_print_error(options, lc_grpc_status_of(rc), err.msg, stdout, stderr);

@@ -25,6 +25,7 @@ static const char HELP[] = "Usage: lcachectl [options] COMMAND\n"
                            "  --timeout DURATION    give up after this long (default 10s)\n"
                            "  --only-if-cached      get: don't load\n"
                            "  --refresh             get: load anew even if it is cached\n"
+                           "  --cluster             stats: of every node of the server's cluster, and their sums\n"
                            "  --ttl DURATION        set: how long it lives (default the group's; `never` for no end)\n"
                            "  --help, --version     (also lcachectl help)\n"
                            "  --                    what follows is not an option: lcachectl get scores -- --odd-key\n"
@@ -84,6 +85,8 @@ static bool take_flag(struct lc_ctl_options *options, const char *word) {
     options->only_if_cached = true;
   else if (strcmp(word, "--refresh") == 0)
     options->refresh = true;
+  else if (strcmp(word, "--cluster") == 0)
+    options->cluster = true;
   else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
     options->text = HELP;
   else if (strcmp(word, "--version") == 0)
@@ -140,6 +143,8 @@ static int check_use(const struct lc_ctl_options *options, struct lc_err *err) {
     return lc_err_set(err, LC_EINVAL, "usage: lcachectl %s", command->usage);
   if ((options->only_if_cached || options->refresh) && !is_get)
     return lc_err_set(err, LC_EINVAL, "--only-if-cached and --refresh go with get");
+  if (options->cluster && strcmp(command->name, "stats") != 0)
+    return lc_err_set(err, LC_EINVAL, "--cluster goes with stats");
   if (options->ttl_ms != 0 && strcmp(command->name, "set") != 0)
     return lc_err_set(err, LC_EINVAL, "--ttl goes with set");
   return LC_OK;

@@ -36,11 +36,13 @@ end
 --- The interpreter with requirements.txt installed.
 M.python = python
 
---- Starts one. Every method of it takes a node (anything with an `address`) or an address.
-function M.start()
+--- Starts one. Every method of it takes a node (anything with an `address`) or an address. program: another one that
+-- is spoken to in the same way, by its path in the tree; it has `begin`, `finish` and `stop` of the methods.
+function M.start(program)
   local self = setmetatable({ next_id = 1, answers = {} }, Driver)
+  local path = process.root .. "/" .. (program or "spec/e2e/support/driver.py")
   self.process = process.start {
-    argv = { python(), process.root .. "/spec/e2e/support/driver.py", process.root .. "/proto" }, stdin = true,
+    argv = { python(), path, process.root .. "/proto" }, stdin = true,
   }
   process.wait("the driver is ready", function()
     if self.process.status then error("the driver ended: " .. self.process.err) end

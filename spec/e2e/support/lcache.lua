@@ -24,13 +24,14 @@ local function value_of(args, flag)
 end
 
 --- Starts lcache on a script (its text) and does not wait for it. options: script, files (name to text, beside the
--- script), args, env, open_files, unread.
+-- script), args, env, open_files, unread, wrapper (a command that runs the one that follows it, as a list).
 function M.launch(options)
   local folder = process.temp_folder()
   process.write_file(folder .. "/app.lua", options.script)
   for name, text in pairs(options.files or {}) do process.write_file(folder .. "/" .. name, text) end
   process.link(process.root .. "/lua", folder .. "/lua")
-  local argv = { process.bin("lcache"), "--script", "app.lua" }
+  local argv = append({}, options.wrapper)
+  append(argv, { process.bin("lcache"), "--script", "app.lua" })
   if not value_of(options.args, "--listen") then append(argv, { "--listen", "127.0.0.1:0" }) end
   if not value_of(options.args, "--workers") then append(argv, { "--workers", "2" }) end
   append(argv, options.args)
