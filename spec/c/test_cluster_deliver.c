@@ -1,37 +1,5 @@
 /* The log's way to the peers, and writes that wait for it. */
-#include <stdio.h>
-
-#include "base/arena.h"
-#include "test_cluster_fake.h"
-
-#define THREADS 4u
-#define THREAD_WRITES 2000u
-
-struct waiter {
-  struct lc_peer_wait wait;
-  unsigned done;
-};
-
-static void on_done(struct lc_peer_wait *wait) {
-  lc_container_of(wait, struct waiter, wait)->done++;
-}
-
-static int start(struct waiter *waiter, uint64_t seq) {
-  *waiter = (struct waiter){.wait = {.seq = seq, .worker = 1, .done = on_done}};
-  return lc_deliver_wait(&fake.cluster, &waiter->wait);
-}
-
-/* The Invalidate that is under way to the peer. */
-static struct lc_msg_invalidate_request sent(unsigned peer) {
-  static char memory[1 << 20];
-  struct lc_arena arena;
-  struct lc_msg_invalidate_request request;
-  lc_arena_init(&arena, memory, sizeof memory, sizeof memory);
-  fake_decode(fake_call_to(peer), &arena, &request);
-  assert_int_equal(request.from, 1);
-  assert_int_equal(request.to, atomic_load(&fake.peer[peer].process));
-  return request;
-}
+#include "test_cluster_deliver_util.h"
 
 static void test_a_write_without_peers_waits_for_nobody(void **state) {
   (void)state;
@@ -249,6 +217,22 @@ static void test_a_restarted_peer_begins_anew_and_old_replies_do_not_count(void 
   assert_int_equal(waiter.done, 1);
 }
 
+static void test_a_restarted_peer_is_told_from_the_start_before_it_is_up(void **state) {
+  (void)state;
+  fake_greet(0);
+  fake_write("a");
+  lc_deliver_run(&fake.cluster);
+  fake_applied(fake_call_to(0), 1, false);
+  fake_down(0);
+  fake_restart(0);
+  fake.synced[0] = 0;
+  fake_greet(0);
+  assert_int_equal(sent(0).prev, 0);
+  assert_int_equal(fake.synced[0], 0);
+  fake_applied(fake_call_to(0), 1, false);
+  assert_int_equal(fake.synced[0], 1);
+}
+
 static void test_a_failed_call_is_made_again_by_the_tick(void **state) {
   (void)state;
   struct waiter waiter;
@@ -376,196 +360,6 @@ static void test_without_memory_delivery_is_later(void **state) {
   }
 }
 
-/* ---- a model: one peer, and a network that loses requests and replies, breaks and restarts ---- */
-
-struct model {
-  uint64_t random;
-  uint64_t applied;   /* by the peer's process */
-  uint64_t covered;   /* highest write the peer has dropped its copies for */
-  uint64_t acked_max; /* highest write that was acknowledged */
-  bool down, connected;
-};
-
-static unsigned chance(struct model *model, unsigned of) {
-  model->random = model->random * 6364136223846793005u + 1442695040888963407u;
-  return (unsigned)(model->random >> 33) % of;
-}
-
-/* The receiver by the rule: apply if prev fits, say how far. */
-static void receive(struct model *model, const struct lc_msg_invalidate_request *request, bool *mismatch) {
-  *mismatch = false;
-  if (request->drop_all)
-    model->applied = request->prev;
-  else if (request->prev == model->applied)
-    model->applied += request->entry_count;
-  else
-    *mismatch = true;
-  if (model->covered < model->applied)
-    model->covered = model->applied;
-}
-
-static void deliver_some(struct model *model) {
-  struct fake_call *call = fake_call_to(0);
-  bool mismatch;
-  if (!call)
-    return;
-  switch (chance(model, 6)) {
-  case 0: /* lost on the way there */
-    fake_fail(call, LC_GRPC_UNAVAILABLE);
-    break;
-  case 1: { /* lost on the way back */
-    struct lc_msg_invalidate_request request = sent(0);
-    receive(model, &request, &mismatch);
-    fake_fail(call, LC_GRPC_UNAVAILABLE);
-    break;
-  }
-  default: {
-    struct lc_msg_invalidate_request request = sent(0);
-    receive(model, &request, &mismatch);
-    fake_applied(call, model->applied, mismatch);
-  }
-  }
-}
-
-static void change_contact(struct model *model) {
-  switch (chance(model, 3)) {
-  case 0:
-    fake_down(0);
-    model->connected = false;
-    model->down = true;
-    break;
-  case 1: /* another process, with nothing stored */
-    if (model->connected)
-      fake_hang_up(0);
-    fake_restart(0);
-    model->applied = 0;
-    model->covered = UINT64_MAX; /* until it stores something, which it does now */
-    model->covered = lc_write_log_head(fake.cluster.log);
-    model->connected = false;
-    break;
-  default:
-    fake_greet(0);
-    model->connected = true;
-    model->down = false;
-  }
-}
-
-struct pending {
-  struct waiter waiter;
-  bool used;
-};
-
-/* A write that was acknowledged while the peer counts as up has been heard of there. */
-static void check_done(struct model *model, struct pending *pending, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    if (!pending[i].used || !pending[i].waiter.done)
-      continue;
-    pending[i].used = false;
-    if (atomic_load(&fake.peer[0].waited))
-      assert_true(pending[i].waiter.wait.seq <= model->covered);
-    if (model->acked_max < pending[i].waiter.wait.seq)
-      model->acked_max = pending[i].waiter.wait.seq;
-  }
-}
-
-static void write_some(struct model *model, struct pending *pending, size_t count) {
-  unsigned burst = chance(model, 200) == 0 ? LC_LOG_ENTRIES + 5 : 1 + chance(model, 20);
-  for (unsigned i = 0; i < burst; i++) {
-    uint64_t seq = fake_write("key");
-    struct pending *slot = &pending[chance(model, (unsigned)count)];
-    if (slot->used || i > 100)
-      continue;
-    if (start(&slot->waiter, seq) == LC_PENDING)
-      slot->used = true;
-    else if (atomic_load(&fake.peer[0].waited))
-      assert_true(seq <= model->covered);
-  }
-}
-
-static void test_no_loss_makes_a_write_final_too_early(void **state) {
-  (void)state;
-  static struct pending pending[64];
-  struct model model = {.random = 42};
-  memset(pending, 0, sizeof pending);
-  for (unsigned step = 0; step < 20000; step++) {
-    if (chance(&model, 3) == 0)
-      write_some(&model, pending, 64);
-    else if (chance(&model, 25) == 0)
-      change_contact(&model);
-    else
-      deliver_some(&model);
-    if (chance(&model, 10) == 0)
-      fake_advance(100);
-    fake_run();
-    check_done(&model, pending, 64);
-  }
-  fake_greet(0); /* and in the end everything is told */
-  for (unsigned i = 0; i < 2000 && fake.peer[0].cursor < lc_write_log_head(fake.cluster.log); i++) {
-    deliver_some(&model);
-    fake_advance(100);
-  }
-  fake_run();
-  check_done(&model, pending, 64);
-  for (unsigned i = 0; i < 64; i++)
-    assert_false(pending[i].used);
-  assert_int_equal(model.applied, lc_write_log_head(fake.cluster.log));
-}
-
-/* ---- threads ---- */
-
-struct writer {
-  pthread_t thread;
-  struct waiter waiters[THREAD_WRITES];
-  atomic_uint left;
-};
-
-static void *write_all(void *arg) {
-  struct writer *writer = arg;
-  for (unsigned i = 0; i < THREAD_WRITES; i++) {
-    start(&writer->waiters[i], fake_write("key"));
-    if (i % 7 == 0 && lc_deliver_cancel_wait(&fake.cluster, &writer->waiters[i].wait))
-      writer->waiters[i].done = 1;
-  }
-  atomic_store(&writer->left, 1);
-  return NULL;
-}
-
-static void test_writes_of_several_threads_all_end_once(void **state) {
-  (void)state;
-  static struct writer writers[THREADS];
-  memset(writers, 0, sizeof writers);
-  fake_greet(0);
-  fake_greet(1);
-  for (unsigned i = 0; i < THREADS; i++)
-    pthread_create(&writers[i].thread, NULL, write_all, &writers[i]);
-  unsigned left = 0;
-  while (left < THREADS || fake_call_to(0) || fake_call_to(1)) {
-    fake_run();
-    for (unsigned peer = 0; peer < 2; peer++) {
-      if (fake_call_to(peer))
-        fake_applied(fake_call_to(peer), sent(peer).prev + sent(peer).entry_count, false);
-    }
-    left = 0;
-    for (unsigned i = 0; i < THREADS; i++)
-      left += atomic_load(&writers[i].left);
-  }
-  for (unsigned i = 0; i < THREADS; i++)
-    pthread_join(writers[i].thread, NULL);
-  fake_advance(200);
-  fake_run();
-  for (unsigned peer = 0; peer < 2; peer++) {
-    while (fake_call_to(peer))
-      fake_applied(fake_call_to(peer), sent(peer).prev + sent(peer).entry_count, false);
-  }
-  fake_run();
-  for (unsigned i = 0; i < THREADS; i++) {
-    for (unsigned k = 0; k < THREAD_WRITES; k++)
-      assert_int_equal(writers[i].waiters[k].done, 1);
-  }
-}
-
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, fake_setup, fake_teardown)
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_a_write_without_peers_waits_for_nobody),
@@ -580,6 +374,7 @@ int main(void) {
       TEST(test_a_peer_too_far_behind_is_told_to_drop_all),
       TEST(test_a_peer_that_claims_more_than_was_written_is_told_to_drop_all),
       TEST(test_a_restarted_peer_begins_anew_and_old_replies_do_not_count),
+      TEST(test_a_restarted_peer_is_told_from_the_start_before_it_is_up),
       TEST(test_a_failed_call_is_made_again_by_the_tick),
       TEST(test_a_call_that_cannot_be_made_is_made_by_the_tick),
       TEST(test_what_nobody_waits_for_is_delivered_all_the_same),
@@ -589,8 +384,6 @@ int main(void) {
       TEST(test_a_peer_is_waited_for_from_the_hello_that_comes_before_the_connection),
       TEST(test_own_writes_refuse_older_items_that_are_handed_over),
       TEST(test_without_memory_delivery_is_later),
-      TEST(test_no_loss_makes_a_write_final_too_early),
-      TEST(test_writes_of_several_threads_all_end_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

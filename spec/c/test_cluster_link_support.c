@@ -43,6 +43,7 @@ static struct lc_msg_peer_get_response answer_of(const struct node *node, struct
     reply.value = key;
     reply.ttl_ms = is(key, "negative") ? -5 : 1234;
     reply.keep = !is(key, "negative");
+    reply.applied = lc_slice_of(node->applied, sizeof node->applied);
   } else if (reply.outcome == LC_OUTCOME_FAILED) {
     reply.code = is(key, "badcode") ? 0 : LC_GRPC_UNAVAILABLE;
     reply.message = lc_slice_str("the source is away");

@@ -34,6 +34,7 @@ struct node {
   struct lc_cluster *cluster;
   uint64_t process;
   bool first;
+  uint8_t applied[LC_APPLIED_SIZE];    /* that a value's answer says, of one log; zeros */
   struct gate calls, cancels, batches; /* calls that came; that were cancelled; of the calls, batches */
   atomic_size_t keys;                  /* of the last batch */
   _Atomic uint64_t to;                 /* of the last call, as are: */

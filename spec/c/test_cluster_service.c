@@ -223,6 +223,34 @@ static void a_node_that_may_have_missed_writes_gives_no_copies_to_others(void **
   expect_peek(&served, "g", key, LC_OUTCOME_VALUE, key);
 }
 
+static void a_peek_says_how_far_it_has_heard_of_writes(void **state) {
+  (void)state;
+  struct answer answer;
+  struct lc_msg_applied applied[16];
+  char key[64];
+  bool said = false;
+  key_of(&served, true, "k", 0, key);
+  expect_get(&served, "g", key, LC_OUTCOME_VALUE, key);
+  lc_touched_seen(served.cluster->touched, OTHER_PROCESS, 42);
+  struct lc_msg_peer_get_request request = get_request(&served, "g", key);
+  request.only_if_cached = true;
+  ask_get(&answer, &served, &request);
+  size_t count = lc_msg_applied_unpack(got(&answer).applied, applied, 16);
+  for (size_t i = 0; i < count; i++)
+    said |= applied[i].process == OTHER_PROCESS && applied[i].seq == 42;
+  assert_true(said);
+  answer_fini(&answer);
+}
+
+static void no_copy_is_given_while_writes_may_have_been_missed(void **state) {
+  (void)state;
+  char key[64];
+  key_of(&served, true, "k", 0, key);
+  expect_get(&served, "g", key, LC_OUTCOME_VALUE, key);
+  atomic_store(&served.cluster->doubtful, true);
+  expect_peek(&served, "g", key, LC_OUTCOME_NOT_CACHED, "");
+}
+
 static void a_mirror_answers_no_peek(void **state) {
   (void)state;
   char key[64];
@@ -364,6 +392,8 @@ int main(void) {
       TEST(a_large_value_comes_whole),
       TEST(a_peek_finds_copies_and_loads_nothing),
       TEST(a_node_that_may_have_missed_writes_gives_no_copies_to_others),
+      TEST(a_peek_says_how_far_it_has_heard_of_writes),
+      TEST(no_copy_is_given_while_writes_may_have_been_missed),
       TEST(a_mirror_answers_no_peek),
       TEST(gets_wait_and_peeks_find_nothing_while_copies_may_be_old),
       TEST(a_get_that_waits_for_fresh_copies_may_be_cancelled),

@@ -135,12 +135,17 @@ static void answer_write(struct peer_write *peer_write) {
   reply_write(peer_write->call, &reply);
 }
 
+static void free_write(struct peer_write *peer_write) {
+  lc_mempool_free(lc_worker_pool(lc_rpc_worker(peer_write->call)), peer_write);
+}
+
 static void write_done(struct lc_write *write) {
   struct peer_write *peer_write = lc_container_of(write, struct peer_write, write);
   struct lc_rpc_call *call = peer_write->call;
   ((struct write_state *)lc_rpc_state(call))->pending = NULL;
   if (!lc_rpc_over(call))
     answer_write(peer_write);
+  free_write(peer_write);
   lc_rpc_release(call);
 }
 
@@ -149,13 +154,14 @@ static void cancel_write(struct lc_rpc_call *call, void *ctx) {
   struct write_state *state = lc_rpc_state(call);
   if (!state->pending || !lc_write_cancel(cluster->groups, &state->pending->write))
     return; /* the end is on its way: write_done releases the call */
+  free_write(state->pending);
   state->pending = NULL;
   lc_rpc_release(call);
 }
 
 static void start_write(struct lc_cluster *cluster, struct lc_rpc_call *call, const struct lc_write *asked,
                         int (*start)(struct lc_groups *groups, struct lc_write *write)) {
-  struct peer_write *peer_write = lc_arena_alloc(lc_rpc_arena(call), sizeof *peer_write);
+  struct peer_write *peer_write = lc_mempool_alloc(lc_worker_pool(lc_rpc_worker(call)), sizeof *peer_write);
   if (!peer_write) {
     lc_rpc_finish_code(call, LC_ENOMEM, "out of memory for the request");
     return;
@@ -166,6 +172,7 @@ static void start_write(struct lc_cluster *cluster, struct lc_rpc_call *call, co
   peer_write->write.done = write_done;
   if (start(cluster->groups, &peer_write->write) != LC_PENDING) {
     answer_write(peer_write);
+    free_write(peer_write);
     return;
   }
   ((struct write_state *)lc_rpc_state(call))->pending = peer_write;

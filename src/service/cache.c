@@ -151,13 +151,19 @@ static void reply_pb_delete(struct write_call *write) {
   lc_rpc_reply(write->call, &buf);
 }
 
+static void free_write(struct write_call *write) {
+  lc_mempool_free(lc_worker_pool(lc_rpc_worker(write->call)), write);
+}
+
+/* And it is over. */
 static void reply_write(struct write_call *write) {
-  if (lc_rpc_over(write->call))
-    return;
-  if (write->write.code == LC_OK)
-    write->reply(write);
-  else
-    lc_rpc_finish_code(write->call, write->write.code, write->write.err.msg);
+  if (!lc_rpc_over(write->call)) {
+    if (write->write.code == LC_OK)
+      write->reply(write);
+    else
+      lc_rpc_finish_code(write->call, write->write.code, write->write.err.msg);
+  }
+  free_write(write);
 }
 
 static void write_done(struct lc_write *done) {
@@ -173,6 +179,7 @@ static void cancel_write(struct lc_rpc_call *call, void *ctx) {
   struct write_state *state = lc_rpc_state(call);
   if (!state->pending || !lc_write_cancel(services->config.groups, &state->pending->write))
     return; /* done is on its way, and releases the call */
+  free_write(state->pending);
   state->pending = NULL;
   lc_rpc_release(call);
 }
@@ -194,7 +201,8 @@ static void keep_write(struct lc_services *services, struct write_call *write) {
 
 static struct write_call *new_write(struct lc_rpc_call *call, struct lc_slice group, struct lc_slice key,
                                     void (*reply)(struct write_call *write)) {
-  struct write_call *write = lc_arena_alloc(lc_rpc_arena(call), sizeof *write);
+  /* Not from the call's arena: it would take a block of the heap for each write, among the items. */
+  struct write_call *write = lc_mempool_alloc(lc_worker_pool(lc_rpc_worker(call)), sizeof *write);
   if (!write) {
     lc_rpc_finish_code(call, LC_ENOMEM, "out of memory for the request");
     return NULL;

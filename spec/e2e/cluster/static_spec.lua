@@ -88,4 +88,19 @@ describe("a fixed list of nodes", function()
       end
     end
   end)
+
+  it("has one node of an address: a second that advertises it is refused, and both sides say why", function()
+    local ports = three_ports()
+    local names = list(ports, "127.0.0.1")
+    local members = names[1] .. "," .. names[2]
+    cluster = clusters.start { etcd = false, count = 0 }
+    cluster.reserved = ports
+    for _ = 1, 2 do cluster:add { membership = { "--peers", members } } end
+    cluster:wait_agree()
+    local second = cluster:add { membership = { "--peers", members, "--advertise", names[2] } }
+    cluster.nodes[1]:wait_log("hello refused.*same %-%-advertise")
+    second:wait_log("can't be reached peer=" .. names[1] .. ".*same %-%-advertise")
+    local stats = ask_everywhere(cluster, { cluster.nodes[1], cluster.nodes[2] })
+    assert.same({ KEYS, 1 }, { stats.loads, stats.most })
+  end)
 end)

@@ -55,30 +55,4 @@ describe("a node that stands still", function()
     assert.is_true(p99 < 300 * lcache.slowness, "p99: " .. p99)
     assert.equal(0, history.violations, history.report .. "\n" .. history.file)
   end)
-
-  it("gives no old value where a node that it doesn't know has written meanwhile", function()
-    cluster = clusters.start { lease = 3, count = 2 }
-    local victim, other = cluster.nodes[1], cluster.nodes[2]
-    local load = loads.start()
-    local keys = loads.keys("unknown-", 300)
-    local run = load:begin { nodes = cluster.nodes, group = "g", source = cluster.source, key_list = keys, rate = 600,
-                             mix = { get = 70, set = 20, delete = 10 } }
-    clusters.during(2)
-    load:through(run, { other })
-    clusters.during(0.5)
-    clusters.pause(victim)
-    clusters.wait_without({ other }, victim, 8)
-    local comer = cluster:add()
-    load:through(run, { other, comer })
-    clusters.during(1.5)
-    local patient = load:begin { nodes = { victim }, group = "g", key_list = keys, rate = 200, timeout = 60 }
-    clusters.during(1)
-    load:finish(run)
-    clusters.resume(victim)
-    clusters.during(1)
-    load:finish(patient)
-    local history = load:check()
-    figures.print("SIGSTOP while another joins: old values after an acknowledgement", history.violations, "want 0")
-    assert.equal(0, history.violations, history.report .. "\n" .. history.file)
-  end)
 end)
