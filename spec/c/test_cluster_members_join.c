@@ -181,6 +181,21 @@ static void a_death_while_others_were_out_of_contact_is_remembered(void **state)
   assert_true(alone.cluster->lost_unsynced);
 }
 
+static void a_node_that_left_and_was_started_again_is_no_loss(void **state) {
+  (void)state;
+  met(A, 1, 1000);
+  met(B, 2, 59000); /* restarted a moment before */
+  lc_members_left(alone.cluster, find(&alone, A));
+  hang_up(A, 60000);
+  assert_int_equal(answer(&alone, A, 3, A), LC_GREETED);
+  lc_loss_gone(find(&alone, A)); /* another process answers: control.c */
+  assert_false(alone.cluster->lost_unsynced);
+  find(&alone, A)->in_contact = true;
+  assert_int_equal(answer(&alone, A, 4, A), LC_GREETED);
+  lc_loss_gone(find(&alone, A)); /* that one had not left */
+  assert_true(alone.cluster->lost_unsynced);
+}
+
 static void who_was_out_of_contact_when_another_gave_us_up_is_a_suspect_until_it_has_told_all(void **state) {
   (void)state;
   met(A, 1, 1000);
@@ -252,6 +267,7 @@ static void forwarded_writes_are_taken_once_all_members_know_us(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       OUTSIDE(forwarded_writes_are_taken_once_all_members_know_us),
+      INSIDE(a_node_that_left_and_was_started_again_is_no_loss),
       INSIDE(who_gave_us_up_may_say_so_in_its_own_hello),
       INSIDE(who_gave_us_up_is_a_suspect_itself_until_its_log_is_here),
       OUTSIDE(joining_waits_for_the_list_then_for_those_on_it_then_for_our_key),

@@ -57,6 +57,17 @@ static void test_writes_of_one_key_by_two_writers_both_count(void **state) {
   assert_true(allows(6, 0, 0));
 }
 
+static void test_a_key_that_another_wrote_lately_is_told_from_one_that_the_asked_wrote(void **state) {
+  (void)state;
+  uint64_t now_ms = lc_clock_ms();
+  assert_false(lc_touched_elsewhere(touched, 5, A, now_ms));
+  lc_touched_note(touched, 5, A, 10);
+  assert_false(lc_touched_elsewhere(touched, 5, A, now_ms));
+  assert_true(lc_touched_elsewhere(touched, 5, B, now_ms));
+  assert_false(lc_touched_elsewhere(touched, 6, B, now_ms));
+  assert_false(lc_touched_elsewhere(touched, 5, B, lc_clock_ms() + 10000)); /* known everywhere by then */
+}
+
 static void test_four_keys_of_a_set_are_kept_apart(void **state) {
   (void)state;
   for (uint64_t i = 0; i < 4; i++)
@@ -170,6 +181,7 @@ int main(void) {
       TEST(test_a_copy_from_before_the_write_is_refused),
       TEST(test_the_last_write_of_a_key_counts),
       TEST(test_writes_of_one_key_by_two_writers_both_count),
+      TEST(test_a_key_that_another_wrote_lately_is_told_from_one_that_the_asked_wrote),
       TEST(test_four_keys_of_a_set_are_kept_apart),
       TEST(test_a_key_pushed_out_raises_its_writers_floor),
       TEST(test_the_oldest_of_a_set_goes_first),

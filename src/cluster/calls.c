@@ -26,6 +26,13 @@ static void failed(struct lc_peer_get *get, int code, struct lc_slice message) {
   get->message = message;
 }
 
+/* While rings differ, the node that answered may not have heard yet of a write that another owner had us apply. */
+static bool may_keep(struct lc_cluster *cluster, const struct lc_peer *peer, const struct lc_peer_get *get) {
+  uint64_t process = atomic_load_explicit(&peer->process, memory_order_relaxed);
+  return get->peek || !lc_touched_elsewhere(cluster->touched, lc_hash_ring(get->group, get->key), process,
+                                            lc_cluster_now(cluster, get->worker));
+}
+
 void lc_calls_take(struct lc_cluster *cluster, struct lc_peer *peer, struct lc_peer_get *get,
                    const struct lc_msg_peer_get_response *reply) {
   switch (reply->outcome) {
@@ -33,7 +40,7 @@ void lc_calls_take(struct lc_cluster *cluster, struct lc_peer *peer, struct lc_p
     get->outcome = LC_PEER_VALUE;
     get->value = reply->value;
     get->ttl_ms = reply->ttl_ms < 0 ? 0 : reply->ttl_ms;
-    get->keep = reply->keep;
+    get->keep = reply->keep && may_keep(cluster, peer, get);
     break;
   case LC_OUTCOME_NOT_FOUND:
     get->outcome = LC_PEER_NOT_FOUND;

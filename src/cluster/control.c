@@ -131,6 +131,7 @@ static void connected(struct lc_peer *peer, const struct lc_msg_hello_response *
   bool same = before == reply->process;
   if (!same && before != 0)
     lc_loss_gone(peer);
+  atomic_store(&peer->parted, false); /* said of the one before */
   if (!peer->connected || !same)
     peer->connected_ms = now_of(peer->cluster);
   peer->connected = peer->in_contact = peer->tried = true;

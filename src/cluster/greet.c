@@ -55,6 +55,7 @@ static bool note_speaker(struct lc_peer *peer, const struct speaker *speaker, bo
   peer->seen_ms = lc_clock_ms();
   *fresh = atomic_load_explicit(&peer->process, memory_order_relaxed) != speaker->process;
   if (*fresh) {
+    atomic_store(&peer->parted, leaving);
     take_over(peer, speaker->process);
     changed = true;
   }

@@ -51,6 +51,7 @@ struct lc_peer {
   atomic_bool gave_up;      /* they did, and then no more: the process is to be told so before it counts as up */
   atomic_bool cut_off;      /* the process said that it had given us up: the fence asks since when */
   atomic_bool gave_us_up;   /* the same, for loss.c */
+  atomic_bool parted;       /* the process before had said that it leaves: nothing of it is lost */
 
   /* Its log, as applied here (apply.c). */
   pthread_mutex_t apply_lock;
@@ -230,6 +231,9 @@ void lc_touched_note(struct lc_touched *touched, uint64_t hash, uint64_t writer,
 void lc_touched_floor(struct lc_touched *touched, uint64_t writer, uint64_t seq);
 /* All that the writer wrote up to seq is in force here; lc_touched_note says so too. */
 void lc_touched_seen(struct lc_touched *touched, uint64_t writer, uint64_t seq);
+/* Some other node than `process` wrote the key in the last seconds: what `process` answers may be older, and isn't to be
+ * stored. Any thread. */
+bool lc_touched_elsewhere(struct lc_touched *touched, uint64_t hash, uint64_t process, uint64_t now_ms);
 /* How far each log is in force here, also those of processes that are gone; at most max. Any thread. */
 size_t lc_touched_applied(struct lc_touched *touched, struct lc_msg_applied *out, size_t max);
 /* Under the key's flight lock: a copy that was read where `applied` of all logs had been applied is not older than any

@@ -35,7 +35,7 @@ void lc_loss_gone(struct lc_peer *peer) {
   struct lc_view *view = lc_view_acquire(cluster);
   if (peer->suspect)
     drop(cluster, view);
-  else if (!atomic_load(&peer->leaving) && !vouched(peer, view))
+  else if (!atomic_load(&peer->leaving) && !atomic_load(&peer->parted) && !vouched(peer, view))
     cluster->lost_unsynced = true;
   peer->in_contact = false;
   lc_view_unref(view);

@@ -15,17 +15,26 @@
 
 struct slot {
   uint64_t hash, writer, seq; /* writer 0: empty */
+  uint64_t noted_ms;
 };
+
+/* After that a write is known wherever it is ever going to be: it was acknowledged, or its node is gone. */
+#define UNDER_WAY_MS 10000u
+
+/* A writer that was silent for so long may make room for another, when there is none left. */
+#define FORGET_MS 3600000u
 
 struct writer {
   uint64_t process;
   uint64_t seen;  /* its last number that is in force here */
   uint64_t floor; /* of its writes that have no slot any more */
   uint64_t all;   /* it may have written any key up to this */
+  uint64_t heard_ms;
 };
 
 struct lc_touched {
   pthread_mutex_t lock;
+  atomic_bool any;                    /* something was noted */
   struct writer writers[WRITERS_MAX]; /* also those that are gone: others may still have to learn what they wrote */
   size_t writer_count, last;
   bool full; /* a writer was left out: nothing can be allowed */
@@ -53,6 +62,18 @@ static void raise_to(uint64_t *number, uint64_t to) {
     *number = to;
 }
 
+/* A new entry, or that of the writer that was silent longest. */
+static struct writer *room_for_writer(struct lc_touched *touched) {
+  if (touched->writer_count < WRITERS_MAX)
+    return &touched->writers[touched->writer_count++];
+  struct writer *oldest = &touched->writers[0];
+  for (size_t i = 1; i < WRITERS_MAX; i++) {
+    if (touched->writers[i].heard_ms < oldest->heard_ms)
+      oldest = &touched->writers[i];
+  }
+  return oldest->heard_ms + FORGET_MS < lc_clock_ms() ? oldest : NULL;
+}
+
 /* The writer's entry, made if there is none; NULL: no room. */
 static struct writer *writer_of(struct lc_touched *touched, uint64_t process) {
   if (touched->writers[touched->last].process == process)
@@ -63,12 +84,12 @@ static struct writer *writer_of(struct lc_touched *touched, uint64_t process) {
       return &touched->writers[i];
     }
   }
-  if (touched->writer_count == WRITERS_MAX) {
+  struct writer *writer = room_for_writer(touched);
+  if (!writer) {
     touched->full = true;
     return NULL;
   }
-  struct writer *writer = &touched->writers[touched->writer_count++];
-  writer->process = process;
+  *writer = (struct writer){.process = process, .heard_ms = lc_clock_ms()};
   return writer;
 }
 
@@ -98,7 +119,8 @@ void lc_touched_note(struct lc_touched *touched, uint64_t hash, uint64_t writer,
   pthread_mutex_lock(&touched->lock);
   struct slot *set = set_of(touched, hash);
   size_t way = find_way(set, hash, writer);
-  struct slot note = {hash, writer, seq};
+  struct slot note = {hash, writer, seq, lc_clock_ms()};
+  atomic_store_explicit(&touched->any, true, memory_order_release);
   if (is_of(&set[way], hash, writer))
     raise_to(&note.seq, set[way].seq);
   else
@@ -106,8 +128,10 @@ void lc_touched_note(struct lc_touched *touched, uint64_t hash, uint64_t writer,
   memmove(set + 1, set, way * sizeof *set);
   set[0] = note;
   struct writer *who = writer_of(touched, writer);
-  if (who)
+  if (who) {
     raise_to(&who->seen, seq);
+    who->heard_ms = note.noted_ms;
+  }
   pthread_mutex_unlock(&touched->lock);
 }
 
@@ -125,6 +149,20 @@ void lc_touched_seen(struct lc_touched *touched, uint64_t writer, uint64_t seq) 
   if (who)
     raise_to(&who->seen, seq);
   pthread_mutex_unlock(&touched->lock);
+}
+
+bool lc_touched_elsewhere(struct lc_touched *touched, uint64_t hash, uint64_t process, uint64_t now_ms) {
+  if (!atomic_load_explicit(&touched->any, memory_order_acquire))
+    return false;
+  pthread_mutex_lock(&touched->lock);
+  const struct slot *set = set_of(touched, hash);
+  bool elsewhere = false;
+  for (size_t way = 0; way < WAYS && !elsewhere; way++) {
+    const struct slot *slot = &set[way];
+    elsewhere = slot->writer && slot->hash == hash && slot->writer != process && now_ms < slot->noted_ms + UNDER_WAY_MS;
+  }
+  pthread_mutex_unlock(&touched->lock);
+  return elsewhere;
 }
 
 size_t lc_touched_applied(struct lc_touched *touched, struct lc_msg_applied *out, size_t max) {
