@@ -161,6 +161,20 @@ static void hostile_entries_of_the_registry_are_ignored(void **state) {
 
 /* ---- Hello ---- */
 
+static void a_node_of_another_service_is_refused(void **state) {
+  (void)state;
+  struct lc_msg_hello_request request = hello_of(1, A);
+  struct lc_msg_hello_response reply;
+  struct lc_err err = {0};
+  request.service = lc_slice_str("elsewhere");
+  assert_int_equal(lc_members_greeted(alone.cluster, &request, &reply, &err), LC_EINVAL);
+  assert_non_null(strstr(err.msg, "elsewhere"));
+  assert_int_equal(known(), 0);
+  request.service = reply.service; /* which is ours */
+  assert_int_equal(lc_members_greeted(alone.cluster, &request, &reply, &err), 0);
+  assert_int_equal(known(), 1);
+}
+
 static void a_stranger_who_says_hello_is_told_of_writes_but_not_on_the_ring(void **state) {
   (void)state;
   struct lc_msg_hello_request request = hello_of(77, A);
@@ -477,6 +491,7 @@ int main(void) {
       ETCD(weights_come_from_the_registry_within_bounds),
       STATIC(weights_come_from_hello_where_the_list_is_fixed),
       ETCD(hostile_entries_of_the_registry_are_ignored),
+      ETCD(a_node_of_another_service_is_refused),
       ETCD(a_stranger_who_says_hello_is_told_of_writes_but_not_on_the_ring),
       ETCD(our_own_hello_makes_no_peer),
       ETCD(versions_that_do_not_work_together_are_refused),

@@ -75,7 +75,8 @@ static bool is_bytes(ProtobufCBinaryData bytes, const char *text) {
 static void members_of_hello_are_where_the_proto_has_them(void **state) {
   (void)state;
   for (int i = 0; i < 2; i++) {
-    THEIRS(lc_msg_hello_request, HelloRequest, hello_request, 1, lc_slice_str("a:1"), 2, 3, 4, 5, i == 0, i == 1);
+    THEIRS(lc_msg_hello_request, HelloRequest, hello_request, 1, lc_slice_str("a:1"), 2, 3, 4, 5, i == 0, i == 1,
+           lc_slice_str("s"));
     assert_int_equal(theirs->from, 1);
     assert_string_equal(theirs->address, "a:1");
     assert_int_equal(theirs->weight, 2);
@@ -84,11 +85,12 @@ static void members_of_hello_are_where_the_proto_has_them(void **state) {
     assert_int_equal(theirs->ring, 5);
     assert_int_equal(theirs->leaving, i == 0);
     assert_int_equal(theirs->given_up, i == 1);
+    assert_string_equal(theirs->service, "s");
     DONE(hello_request);
   }
   for (int i = 0; i < 3; i++) {
     THEIRS(lc_msg_hello_response, HelloResponse, hello_response, 1, lc_slice_str("a:1"), 2, 3, 4, 5, i == 0, 6, i == 1,
-           i == 2);
+           i == 2, lc_slice_str("s"));
     assert_int_equal(theirs->process, 1);
     assert_string_equal(theirs->address, "a:1");
     assert_int_equal(theirs->weight, 2);
@@ -99,6 +101,7 @@ static void members_of_hello_are_where_the_proto_has_them(void **state) {
     assert_int_equal(theirs->leaving, i == 0);
     assert_int_equal(theirs->was_waited, i == 1);
     assert_int_equal(theirs->on_ring, i == 2);
+    assert_string_equal(theirs->service, "s");
     DONE(hello_response);
   }
 }

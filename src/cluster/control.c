@@ -218,6 +218,7 @@ static int frame_hello(struct lc_peer *peer, struct lc_outq *q) {
       .protocol = LC_PROTOCOL,
       .ring_version = LC_RING_VERSION,
       .given_up = atomic_load(&peer->gave_up),
+      .service = lc_greet_service(cluster),
   };
   struct lc_buf buf;
   lc_buf_init(&buf);

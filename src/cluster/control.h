@@ -34,6 +34,7 @@ bool lc_view_on_ring(const struct lc_peer *peer);
 
 /* Which versions work together; LC_EINVAL with a message. */
 int lc_greet_versions(uint32_t protocol, uint32_t ring_version, struct lc_err *err);
+struct lc_slice lc_greet_service(const struct lc_cluster *cluster); /* of --service, as a Hello says it */
 
 enum lc_greeted {
   LC_GREETED,        /* it is who we took it for */

@@ -8,6 +8,7 @@
 
 #include "cluster/control.h"
 
+#define SERVICE_SHOWN 64u
 #define REFUSED_LOG_MS 10000u
 
 /* What either side of a Hello says of itself. */
@@ -25,6 +26,20 @@ int lc_greet_versions(uint32_t protocol, uint32_t ring_version, struct lc_err *e
     return lc_err_set(err, LC_EINVAL, "ring version %" PRIu32 " and %u don't work together (they must be equal)",
                       ring_version, LC_RING_VERSION);
   return LC_OK;
+}
+
+struct lc_slice lc_greet_service(const struct lc_cluster *cluster) {
+  return lc_slice_str(cluster->config.service ? cluster->config.service : "");
+}
+
+/* Who says nothing is let in: a neighbouring version may not know the field. */
+static int check_service(const struct lc_cluster *cluster, struct lc_slice theirs, struct lc_err *err) {
+  struct lc_slice ours = lc_greet_service(cluster);
+  if (theirs.len == 0 || lc_slice_eq(theirs, ours))
+    return LC_OK;
+  return lc_err_set(err, LC_EINVAL, "it is a node of the service %.*s, this one of %.*s (--service)",
+                    (int)(theirs.len < SERVICE_SHOWN ? theirs.len : SERVICE_SHOWN), (const char *)theirs.ptr,
+                    (int)ours.len, (const char *)ours.ptr);
 }
 
 static int copy_address(struct lc_slice address, char out[LC_NODE_ADDRESS_SIZE], struct lc_err *err) {
@@ -79,6 +94,7 @@ static void fill_reply(struct lc_cluster *cluster, struct lc_msg_hello_response 
       .ring_version = LC_RING_VERSION,
       .ring = lc_ring_id(cluster->view->now->ring),
       .leaving = cluster->leaving,
+      .service = lc_greet_service(cluster),
   };
 }
 
@@ -130,6 +146,8 @@ static int check_request(const struct lc_cluster *cluster, const struct lc_msg_h
   int rc = copy_address(from_them->address, name, err);
   if (rc == LC_OK)
     rc = lc_greet_versions(from_them->protocol, from_them->ring_version, err);
+  if (rc == LC_OK)
+    rc = check_service(cluster, from_them->service, err);
   if (rc == LC_OK)
     rc = lc_parse_address(name, &address, err);
   if (rc != LC_OK)
@@ -237,7 +255,7 @@ enum lc_greeted lc_greet_answered(struct lc_peer *peer, const struct lc_msg_hell
   if (reply->process == 0)
     lc_err_set(err, LC_EPROTO, "a Hello reply without a process id");
   if (reply->process == 0 || (!self && lc_greet_versions(reply->protocol, reply->ring_version, err) != LC_OK) ||
-      copy_address(reply->address, name, err) != LC_OK)
+      check_service(cluster, reply->service, err) != LC_OK || copy_address(reply->address, name, err) != LC_OK)
     return LC_GREETED_REFUSED;
   if (!self && strcmp(name, cluster->self) == 0) {
     lc_err_set(err, LC_EINVAL, "it takes itself for %s, which is this node (two nodes with the same --advertise?)",

@@ -51,6 +51,7 @@ static bool is_http1(struct lc_rpc_client *client, const uint8_t *data, size_t l
 /* The first bytes that are HTTP/2's. */
 static void say_up(struct lc_rpc_client *client) {
   client->up = true;
+  lc_rpc_client_start_waiting(client);
   if (client->config.on_up)
     client->config.on_up(client->config.arg);
 }

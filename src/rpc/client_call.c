@@ -274,6 +274,9 @@ static const char *timeout_text(struct lc_rpc_client *client, uint64_t ms) {
   return client->timeout_text;
 }
 
+/* Before the server has said how many streams it takes; RFC 9113, 6.5.2: no limit below that is recommended. */
+#define STREAMS_UNTOLD 100u
+
 /* Gives the call a stream. 0, LC_EEXHAUSTED (the server has no room now) or LC_ENOMEM. */
 static int submit(struct lc_rpc_client_call *call) {
   struct lc_rpc_client *client = call->client;
@@ -287,6 +290,8 @@ static int submit(struct lc_rpc_client_call *call) {
       {lc_slice_str("grpc-timeout"), {0}, false},
   };
   size_t count = sizeof(fields) / sizeof(fields[0]) - 1;
+  if (!client->up && lc_h2_streams(client->h2) >= STREAMS_UNTOLD)
+    return LC_EEXHAUSTED;
   if (call->timeout_ms > 0)
     fields[count++].value = lc_slice_str(timeout_text(client, call->timeout_ms));
   return lc_h2_request_whole(client->h2, fields, count, call, &call->stream_id);

@@ -8,6 +8,7 @@ static const struct lc_pb_member lc_msg_hello_request_members[] = {
     LC_MEMBER(UINT32, lc_msg_hello_request, weight),       LC_MEMBER(UINT32, lc_msg_hello_request, protocol),
     LC_MEMBER(UINT32, lc_msg_hello_request, ring_version), LC_MEMBER(FIXED, lc_msg_hello_request, ring),
     LC_MEMBER(BOOL, lc_msg_hello_request, leaving),        LC_MEMBER(BOOL, lc_msg_hello_request, given_up),
+    LC_MEMBER(STRING, lc_msg_hello_request, service),
 };
 LC_MESSAGE("HelloRequest", lc_msg_hello_request);
 
@@ -17,6 +18,7 @@ static const struct lc_pb_member lc_msg_hello_response_members[] = {
     LC_MEMBER(UINT32, lc_msg_hello_response, ring_version), LC_MEMBER(FIXED, lc_msg_hello_response, ring),
     LC_MEMBER(BOOL, lc_msg_hello_response, leaving),        LC_MEMBER(UINT64, lc_msg_hello_response, head),
     LC_MEMBER(BOOL, lc_msg_hello_response, was_waited),     LC_MEMBER(BOOL, lc_msg_hello_response, on_ring),
+    LC_MEMBER(STRING, lc_msg_hello_response, service),
 };
 LC_MESSAGE("HelloResponse", lc_msg_hello_response);
 

@@ -31,6 +31,7 @@ struct lc_msg_hello_request {
   uint32_t weight, protocol, ring_version;
   uint64_t ring;
   bool leaving, given_up;
+  struct lc_slice service;
 };
 
 struct lc_msg_hello_response {
@@ -41,6 +42,7 @@ struct lc_msg_hello_response {
   bool leaving;
   uint64_t head;
   bool was_waited, on_ring;
+  struct lc_slice service;
 };
 
 /* A group and key: an entry of a lineage, of an Invalidate. */
