@@ -199,7 +199,13 @@ static struct lc_buf stats_reply(void) {
   struct lc_buf buf;
   struct lc_msg_worker_stats workers[] = {
       {.index = 0, .connections = 1, .requests = 20, .loads = 3, .buffer_bytes = 4, .lua_bytes = 50000}, {.index = 1}};
-  struct lc_msg_group_stats groups[] = {{.name = lc_slice_str("scores"), .items = 7, .gets = 8, .hits = 6, .misses = 2},
+  struct lc_msg_group_stats groups[] = {{.name = lc_slice_str("scores"),
+                                         .items = 7,
+                                         .gets = 11,
+                                         .hits = 6,
+                                         .misses = 5,
+                                         .forwards = 4, /* three of them answered elsewhere: 8 answered here */
+                                         .forward_fails = 1},
                                         {.name = lc_slice_str("other")}};
   const struct lc_msg_stats_response response = {.node = lc_slice_str("127.0.0.1:8001"),
                                                  .version = lc_slice_str("1.2.3"),
@@ -248,7 +254,7 @@ static void stats_as_json_have_every_counter(void **state) {
       "\"buffer_bytes\":4,\"lua_bytes\":50000},{\"index\":1,\"connections\":0,\"requests\":0,\"loads\":0,"
       "\"buffer_bytes\":0,\"lua_bytes\":0}],\"groups\":[{\"name\":\"scores\",\"items\":7,\"bytes\":0,";
   assert_ptr_equal(strstr(printed.out, head), printed.out);
-  assert_non_null(strstr(printed.out, "\"gets\":8,\"hits\":6,\"misses\":2,"));
+  assert_non_null(strstr(printed.out, "\"gets\":11,\"hits\":6,\"misses\":5,"));
   assert_non_null(strstr(printed.out, "},{\"name\":\"other\","));
   /* a counter in the message that is missing here would be 8 bytes of the struct without a name */
   assert_int_equal(lc_ctl_group_field_count * sizeof(uint64_t) + sizeof(struct lc_slice),

@@ -85,8 +85,8 @@ static void give_up(struct lc_peer *peer, const char *why) {
   atomic_store_explicit(&peer->state, LC_PEER_DOWN, memory_order_release);
   lc_deliver_down(peer);
   lc_links_check_all(peer->cluster);
-  if (!was_down)
-    log_peer(peer, LC_LOG_WARN, "peer down", why);
+  if (!was_down) /* one that said that it leaves is expected to go */
+    log_peer(peer, atomic_load(&peer->leaving) ? LC_LOG_INFO : LC_LOG_WARN, "peer down", why);
 }
 
 static void dial(struct lc_peer *peer);

@@ -82,8 +82,9 @@ static void put_row(struct lc_slice name, const struct lc_msg_group_stats *group
   put_name(name, out);
   fprintf(out, " %12" PRIu64 " %14" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64, group->items, group->bytes,
           group->gets, group->hits, group->loads);
-  if (group->gets > 0)
-    fprintf(out, " %8.1f%%\n", 100.0 * (double)group->hits / (double)group->gets);
+  double rate = lc_ctl_hit_rate(group);
+  if (rate >= 0)
+    fprintf(out, " %8.1f%%\n", rate);
   else
     fprintf(out, " %9s\n", "-");
 }

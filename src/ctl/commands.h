@@ -59,6 +59,10 @@ int lc_ctl_json_owner(const struct lc_ctl_options *options, const union lc_ctl_r
 void lc_ctl_put_json_group(struct lc_buf *buf, const struct lc_msg_group_stats *group);
 void lc_ctl_put_json_stats(struct lc_buf *buf, const struct lc_msg_stats_response *stats);
 
+/* Of the gets that a node answered itself, how many from memory, in percent; below 0 if there was none. A Get that it
+ * passed on counts at the owner alone. */
+double lc_ctl_hit_rate(const struct lc_msg_group_stats *group);
+
 /* "STORE", "SOURCE"... */
 const char *lc_ctl_from_name(int served_from);
 

@@ -93,6 +93,14 @@ static void put_workers(const struct lc_msg_stats_response *stats, FILE *out) {
   }
 }
 
+double lc_ctl_hit_rate(const struct lc_msg_group_stats *group) {
+  uint64_t passed_on = group->forwards > group->forward_fails ? group->forwards - group->forward_fails : 0;
+  uint64_t own = group->gets > passed_on ? group->gets - passed_on : 0;
+  if (own < group->hits) /* the counters aren't all read in one moment */
+    own = group->hits;
+  return own > 0 ? 100.0 * (double)group->hits / (double)own : -1;
+}
+
 static void put_group(const struct lc_msg_group_stats *group, FILE *out) {
   fprintf(out, "\ngroup %.*s\n", width(group->name), (const char *)group->name.ptr);
   for (size_t i = 0; i < lc_ctl_group_field_count; i++) {
@@ -100,8 +108,9 @@ static void put_group(const struct lc_msg_group_stats *group, FILE *out) {
     memcpy(&value, (const char *)group + lc_ctl_group_fields[i].offset, sizeof(value));
     fprintf(out, "  %-16s %14" PRIu64 "\n", lc_ctl_group_fields[i].name, value);
   }
-  if (group->gets > 0)
-    fprintf(out, "  %-16s %13.1f%%\n", "hit_rate", 100.0 * (double)group->hits / (double)group->gets);
+  double rate = lc_ctl_hit_rate(group);
+  if (rate >= 0)
+    fprintf(out, "  %-16s %13.1f%%\n", "hit_rate", rate);
 }
 
 int lc_ctl_text_stats(const struct lc_ctl_options *options, const union lc_ctl_reply *reply, FILE *out) {

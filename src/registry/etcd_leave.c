@@ -7,9 +7,9 @@
 
 static void finish(struct lc_etcd *etcd, bool off) {
   void (*left)(void *arg) = etcd->left;
-  lc_log_event(etcd->log, off ? LC_LOG_INFO : LC_LOG_WARN,
-               off ? "registration ended" : "registration left to its lease",
-               LC_F_STR("address", etcd->address != NULL ? etcd->address : ""));
+  if (etcd->address != NULL)
+    lc_log_event(etcd->log, off ? LC_LOG_INFO : LC_LOG_WARN,
+                 off ? "registration ended" : "registration left to its lease", LC_F_STR("address", etcd->address));
   etcd->address = NULL;
   etcd->lease = 0;
   etcd->key_there = etcd->leaving = false;
