@@ -84,16 +84,16 @@ void fake_close(void);
 int fake_setup(void **state);
 int fake_teardown(void **state);
 
-struct lc_peer *fake_greet(unsigned peer); /* Hello: a process of its own, connected, SYNCING */
-void fake_hang_up(unsigned peer);          /* the connection ends, without a word to the calls */
-void fake_down(unsigned peer);             /* and the peer counts as down */
-void fake_restart(unsigned peer);          /* another process speaks at its address; not connected yet */
+struct lc_peer *fake_greet(unsigned index); /* Hello: a process of its own, connected, SYNCING */
+void fake_hang_up(unsigned index);          /* the connection ends, without a word to the calls */
+void fake_down(unsigned index);             /* and the peer counts as down */
+void fake_restart(unsigned index);          /* another process speaks at its address; not connected yet */
 
 void fake_run(void);            /* all tasks of all workers that aren't stopped */
 void fake_advance(uint64_t ms); /* timers, tasks and the control thread's ticks, every 10 ms */
 void fake_jump(uint64_t ms);    /* the process is stopped for so long: nothing runs */
 
-struct fake_call *fake_call_to(unsigned peer); /* NULL: none */
+struct fake_call *fake_call_to(unsigned index); /* NULL: none */
 void fake_fail(struct fake_call *call, int status);
 void fake_answer(struct fake_call *call, struct lc_buf *reply);
 

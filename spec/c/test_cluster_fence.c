@@ -30,6 +30,17 @@ static void test_while_all_run_copies_are_served(void **state) {
   assert_int_equal(fake.hellos[0], 0);
 }
 
+static void test_while_others_are_down_copies_are_served(void **state) {
+  (void)state;
+  fake_down(0);
+  fake_down(1);
+  for (unsigned i = 0; i < 300; i++) {
+    fake_advance(10);
+    assert_true(fresh());
+  }
+  assert_int_equal(fake.groups.drops, 0);
+}
+
 static void test_after_a_stop_nothing_is_served_before_any_thread_has_noticed(void **state) {
   (void)state;
   fake_jump(600);
@@ -449,6 +460,7 @@ int main(void) {
       TEST_ALONE(test_a_node_that_never_met_another_is_always_fresh),
       TEST_ALONE(test_contact_is_enough_to_be_careful),
       TEST(test_while_all_run_copies_are_served),
+      TEST(test_while_others_are_down_copies_are_served),
       TEST(test_after_a_stop_nothing_is_served_before_any_thread_has_noticed),
       TEST(test_a_short_stop_costs_nothing),
       TEST(test_after_a_stop_gets_wait_until_all_peers_have_been_heard),

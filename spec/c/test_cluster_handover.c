@@ -190,6 +190,36 @@ static void test_mirrors_and_our_own_keys_stay(void **state) {
   assert_int_equal(done, 1);
 }
 
+static void put_tagged(const char *key, unsigned view) {
+  struct lc_store *store = fake.groups.at[0].store;
+  struct lc_item *item = lc_item_create(lc_slice_str(key), lc_slice_str("value"), LC_TIME_NEVER, 0);
+  lc_item_set_view(item, view, false);
+  assert_int_equal(lc_store_put(store, item, lc_store_hash(store, lc_slice_str(key)), lc_clock_ms()), LC_OK);
+  lc_item_unref(item);
+}
+
+static bool is_stored(const char *key) {
+  struct lc_store *store = fake.groups.at[0].store;
+  struct lc_item *item =
+      lc_store_peek(store, lc_slice_str(key), lc_store_hash(store, lc_slice_str(key)), lc_clock_ms());
+  lc_item_unref(item);
+  return item != NULL;
+}
+
+static void test_copies_of_any_ring_are_sent_and_stay_for_those_who_peek(void **state) {
+  (void)state;
+  fake.view.number = 5;
+  put_tagged("owner's", 5);
+  put_tagged("former", 3);
+  push();
+  assert_true(has_key(0, "owner's"));
+  assert_true(has_key(0, "former"));
+  reply(0, LC_OUTCOME_OK, 2);
+  assert_int_equal(done, 1);
+  assert_true(is_stored("owner's"));
+  assert_true(is_stored("former"));
+}
+
 static void test_each_owner_gets_its_own_at_the_same_time(void **state) {
   (void)state;
   fake.owner = between_0_and_1;
@@ -456,6 +486,7 @@ int main(void) {
       TEST(test_items_go_out_with_value_ttl_and_group_newest_first),
       TEST(test_with_nothing_stored_the_end_is_told_of_later),
       TEST(test_mirrors_and_our_own_keys_stay),
+      TEST(test_copies_of_any_ring_are_sent_and_stay_for_those_who_peek),
       TEST(test_each_owner_gets_its_own_at_the_same_time),
       TEST(test_a_call_has_at_most_1000_items),
       TEST(test_a_call_has_at_most_a_mebibyte_but_one_item_always_goes),

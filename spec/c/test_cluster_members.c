@@ -342,7 +342,7 @@ static enum lc_node_state state_of(const char *address, double *share) {
 
 static void nodes_lists_the_ring_and_who_is_leaving(void **state) {
   (void)state;
-  double share, sum;
+  double share = 0, sum = 0;
   put(&alone, A, 1);
   put(&alone, B, 1);
   set_state(&alone, A, LC_PEER_UP);
@@ -361,7 +361,7 @@ static void nodes_lists_the_ring_and_who_is_leaving(void **state) {
 
 static void a_node_that_left_lists_itself_as_leaving_and_owns_nothing(void **state) {
   (void)state;
-  double share;
+  double share = 1;
   put(&alone, A, 1);
   alone.cluster->leaving = alone.cluster->off_ring = true;
   alone_publish(&alone);

@@ -172,6 +172,15 @@ static void a_death_that_all_others_saw_costs_nothing(void **state) {
   assert_false(alone.cluster->lost_unsynced);
 }
 
+static void while_another_node_is_down_copies_are_given_to_those_who_peek(void **state) {
+  (void)state;
+  met(A, 1, 1000);
+  met(B, 2, 59000);
+  hang_up(A, 60000);
+  lc_loss_tick(alone.cluster);
+  assert_false(atomic_load(&alone.cluster->doubtful));
+}
+
 static void a_death_while_others_were_out_of_contact_is_remembered(void **state) {
   (void)state;
   met(A, 1, 1000);
@@ -275,6 +284,7 @@ int main(void) {
       OUTSIDE(after_the_join_timeout_it_serves_alone_and_joins_later),
       OUTSIDE(a_node_whose_lease_was_lost_asks_previous_owners_again),
       INSIDE(a_death_that_all_others_saw_costs_nothing),
+      INSIDE(while_another_node_is_down_copies_are_given_to_those_who_peek),
       INSIDE(a_death_while_others_were_out_of_contact_is_remembered),
       INSIDE(who_was_out_of_contact_when_another_gave_us_up_is_a_suspect_until_it_has_told_all),
   };

@@ -53,7 +53,7 @@ static int call(const struct lc_ctl_options *options, struct lc_ctl_answer *answ
   lc_buf_init(&answer->reply);
   if (strcmp(options->command->name, "nodes") == 0) {
     answer->status = nodes_status;
-    strcpy(answer->message, nodes_status == LC_GRPC_OK ? "" : "no connection");
+    snprintf(answer->message, sizeof answer->message, "%s", nodes_status == LC_GRPC_OK ? "" : "no connection");
     return nodes_status == LC_GRPC_OK ? answer_nodes(&answer->reply) : LC_OK;
   }
   for (size_t i = 0; i < server_count; i++) {
@@ -66,7 +66,7 @@ static int call(const struct lc_ctl_options *options, struct lc_ctl_answer *answ
     if (servers[i].status < 0)
       return lc_err_set(err, servers[i].status, "can't make the call");
     answer->status = servers[i].status;
-    strcpy(answer->message, answer->status == LC_GRPC_OK ? "" : "gone\naway");
+    snprintf(answer->message, sizeof answer->message, "%s", answer->status == LC_GRPC_OK ? "" : "gone\naway");
     return answer->status == LC_GRPC_OK ? answer_stats(&servers[i], &answer->reply) : LC_OK;
   }
   fail_msg("asked %s, which is no node", options->server_text);

@@ -10,7 +10,7 @@
 
 enum copy { OWN, FORMER, MIRROR }; /* that is stored */
 
-/* Before a copy or a load is made: the key is ours, or not, by another ring than before. */
+/* The keys are ours, or not, by another ring than before. */
 static void ring_changes(struct peers *peers, bool ours) {
   peers->ours = ours;
   peers->view++;
@@ -189,6 +189,7 @@ static void test_an_owners_write_detaches_a_load_in_each_step(void **state) {
     end_load(peers, &call, load);
     expect_peek(peers, "k", "new");
     assert_int_equal(items(peers), 1);
+    assert_true(invalidate(peers, "k"));
   }
 }
 

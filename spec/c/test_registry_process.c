@@ -202,18 +202,23 @@ static bool send_due(struct way *way, struct late **first) {
   return true;
 }
 
+static void append(struct late **first, struct late *late) {
+  while (*first)
+    first = &(*first)->next;
+  *first = late;
+}
+
 static void *carry(void *arg) {
   struct way *way = arg;
-  struct late *first = NULL, **last = &first;
+  struct late *first = NULL;
   for (bool open = true; open && !way->proxy->cut;) {
     struct pollfd ready = {.fd = way->from, .events = POLLIN};
     if (poll(&ready, way->proxy->frozen ? 0 : 1, 5) > 0) {
-      *last = take_in(way);
-      open = *last != NULL;
-      last = open ? &(*last)->next : last;
+      struct late *late = take_in(way);
+      open = late != NULL;
+      append(&first, late);
     }
     open = open && (way->proxy->frozen || send_due(way, &first));
-    last = first == NULL ? &first : last;
   }
   for (struct late *late; (late = first) != NULL; free(late))
     first = late->next;

@@ -168,13 +168,17 @@ static void post_ok(struct real *real, const char *path, const char *body) {
   assert_non_null(strstr(out, " 200 OK"));
 }
 
-static void a_user_and_password_open_it(void **state) {
-  struct world *world = *state;
-  struct real *real = setup(world, false);
+static void enable_users(struct real *real) {
   post_ok(real, "auth/user/add", "{\"name\":\"root\",\"password\":\"secret\"}");
   post_ok(real, "auth/role/add", "{\"name\":\"root\"}");
   post_ok(real, "auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
   post_ok(real, "auth/enable", "{}");
+}
+
+static void a_user_and_password_open_it(void **state) {
+  struct world *world = *state;
+  struct real *real = setup(world, false);
+  enable_users(real);
   begin(world);
   WAIT_FOR(unreached_of(world) == 1);
   assert_non_null(strstr(world->why, "user name is empty"));

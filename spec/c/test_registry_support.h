@@ -49,15 +49,15 @@ unsigned reached_of(struct world *world);
 unsigned unreached_of(struct world *world);
 unsigned lines_with(struct world *world, const char *text); /* of the log */
 
+static inline void wait_a_moment(uint64_t give_up_ms, const char *what) {
+  if (lc_clock_ms() > give_up_ms)
+    fail_msg("waited %d s for %s", PATIENCE_S, what);
+  poll(NULL, 0, 1);
+}
+
 /* Waits until the expression is true, or fails. */
 #define WAIT_FOR(expr)                                                                                                 \
-  do {                                                                                                                 \
-    uint64_t give_up_ = lc_clock_ms() + PATIENCE_S * 1000;                                                             \
-    while (!(expr)) {                                                                                                  \
-      if (lc_clock_ms() > give_up_)                                                                                    \
-        fail_msg("waited %d s for %s", PATIENCE_S, #expr);                                                             \
-      poll(NULL, 0, 1);                                                                                                \
-    }                                                                                                                  \
-  } while (0)
+  for (uint64_t give_up_ = lc_clock_ms() + PATIENCE_S * 1000; !(expr);)                                                \
+  wait_a_moment(give_up_, #expr)
 
 #endif

@@ -419,6 +419,13 @@ static void lists_have_bounds(void **state) {
   CHECK_BOUND(lc_msg_peer_get_request, 7, LC_PEER_LINEAGE_MAX, "9 waiting keys, a lineage has at most 8");
   CHECK_BOUND(lc_msg_peer_batch_get_request, 4, LC_BATCH_KEYS_MAX, "10001 keys, a batch has at most 10000");
   CHECK_BOUND(lc_msg_peer_batch_get_response, 2, LC_BATCH_KEYS_MAX, "10001 results, a batch has at most 10000");
+  lc_arena_fini(&none);
+}
+
+static void lists_of_writes_and_items_have_bounds(void **state) {
+  struct fixture *f = *state;
+  struct lc_arena none;
+  lc_arena_init(&none, NULL, 0, 0);
   CHECK_BOUND(lc_msg_invalidate_request, 4, LC_PEER_ENTRIES_MAX, "4097 invalidations, a message has at most 4096");
   CHECK_BOUND(lc_msg_handover_request, 3, LC_PEER_APPLIED_MAX, "4097 logs, a message has at most 4096");
   CHECK_BOUND(lc_msg_handover_request, 4, LC_PEER_ENTRIES_MAX, "4097 items, a message has at most 4096");
@@ -453,6 +460,7 @@ int main(void) {
       TEST(a_handover_survives_framing),
       TEST(a_frame_that_fails_leaves_the_queue_as_it_was),
       TEST(lists_have_bounds),
+      TEST(lists_of_writes_and_items_have_bounds),
       TEST(malformed_messages_are_refused_with_a_reason),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

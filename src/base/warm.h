@@ -12,8 +12,8 @@
 #define LC_WARM_MIN ((size_t)256 << 10) /* smaller ones are the heap's, as lc_malloc's are */
 #define LC_WARM_KEEP ((size_t)8 << 20)
 
-void *lc_warm_alloc(size_t size);            /* as lc_malloc, and one allocation for lc_alloc_fail_at */
-void lc_warm_free(void *block, size_t size); /* size: what it was allocated with. NULL is fine */
-void lc_warm_drop(void);                     /* frees what is kept */
+void *lc_warm_alloc(size_t size);           /* as lc_malloc, and one allocation for lc_alloc_fail_at */
+void lc_warm_free(void *data, size_t size); /* size: what it was allocated with. NULL is fine */
+void lc_warm_drop(void);                    /* frees what is kept */
 
 #endif

@@ -248,8 +248,8 @@ static size_t gather(struct lc_cluster_worker *worker, struct lc_peer_get *gets[
 
 static void flush(struct lc_cluster_worker *worker) {
   struct lc_peer_get *gets[KEYS_MAX];
-  while (!lc_list_empty(&worker->corked_gets)) {
-    size_t count = gather(worker, gets);
+  size_t count;
+  while ((count = gather(worker, gets)) > 0) {
     struct lc_peer *peer = gets[0]->impl[1];
     int rc = count == 1 ? lc_calls_send(worker->cluster, gets[0], peer, NULL, gets[0]->deadline_ms)
                         : send_batch(worker, peer, gets, count);

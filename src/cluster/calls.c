@@ -97,7 +97,7 @@ void lc_calls_forget(struct lc_peer_get *get) {
 struct lc_get_call *lc_calls_create(struct lc_link *link, size_t count,
                                     void (*lost)(struct lc_call *call, const char *why)) {
   struct lc_get_call *call;
-  call = lc_mempool_calloc(lc_link_pool(link), 1, sizeof *call + count * sizeof call->gets[0]);
+  call = lc_mempool_calloc(lc_link_pool(link), 1, sizeof *call + count * sizeof(struct lc_peer_get *));
   if (!call)
     return NULL;
   call->call.on = link;

@@ -105,14 +105,14 @@ struct lc_peer *lc_peer_obtain(struct lc_cluster *cluster, const char *name) {
     return cluster->known[at];
   if (cluster->known_count + 1 >= LC_RING_MEMBERS_MAX || !parse_name(name, &address))
     return NULL;
-  struct lc_peer **known = lc_realloc(cluster->known, (cluster->known_count + 1) * sizeof *known);
+  struct lc_peer **known = lc_realloc(cluster->known, (cluster->known_count + 1) * sizeof(struct lc_peer *));
   if (!known)
     return NULL;
   cluster->known = known;
   struct lc_peer *peer = create(cluster, name, &address);
   if (!peer)
     return NULL;
-  memmove(known + at + 1, known + at, (cluster->known_count - at) * sizeof *known);
+  memmove(known + at + 1, known + at, (cluster->known_count - at) * sizeof(struct lc_peer *));
   known[at] = peer;
   cluster->known_count++;
   return peer;

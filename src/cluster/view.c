@@ -107,7 +107,7 @@ static struct lc_members *make_members(struct lc_cluster *cluster) {
   if (build_ring(cluster, &members->ring) != LC_OK)
     goto fail;
   size_t count = lc_ring_count(members->ring);
-  members->peers = lc_calloc(count + 1, sizeof *members->peers);
+  members->peers = lc_calloc(count + 1, sizeof(struct lc_peer *));
   if (!members->peers)
     goto fail;
   for (size_t i = 0; i < count; i++) {
@@ -128,8 +128,8 @@ static int list_peers(const struct lc_cluster *cluster, struct lc_view *view) {
   size_t size = 2;
   while (size < cluster->known_count * 2)
     size *= 2;
-  view->peers = lc_calloc(cluster->known_count + 1, sizeof *view->peers);
-  view->by_process = lc_calloc(size, sizeof *view->by_process);
+  view->peers = lc_calloc(cluster->known_count + 1, sizeof(struct lc_peer *));
+  view->by_process = lc_calloc(size, sizeof(struct lc_peer *));
   if (!view->peers || !view->by_process)
     return LC_ENOMEM;
   view->process_mask = size - 1;

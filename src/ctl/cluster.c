@@ -87,7 +87,7 @@ static int gather(const struct lc_ctl_options *options, lc_ctl_call_fn call, str
   size_t size = cluster->members.node_count * sizeof(*cluster->nodes);
   cluster->nodes = lc_arena_alloc(&cluster->arena, size);
   if (!cluster->nodes) {
-    strcpy(message, "out of memory");
+    memcpy(message, "out of memory", sizeof "out of memory");
     return LC_GRPC_RESOURCE_EXHAUSTED;
   }
   if (size > 0)

@@ -251,13 +251,6 @@ int lc_msg_handover_request_frame(const struct lc_msg_handover_request *msg, con
   return lc_pb_frame(&lc_msg_handover_request, msg, NULL, ops, q);
 }
 
-static uint64_t load_number(const uint8_t *at) {
-  uint64_t number = 0;
-  for (unsigned i = 8; i-- > 0;)
-    number = number << 8 | at[i];
-  return number;
-}
-
 void lc_msg_applied_pack(const struct lc_msg_applied *applied, size_t count, uint8_t *out) {
   for (size_t i = 0; i < count; i++)
     out = lc_pb_put_fixed(lc_pb_put_fixed(out, applied[i].process), applied[i].seq);
@@ -267,7 +260,7 @@ size_t lc_msg_applied_unpack(struct lc_slice bytes, struct lc_msg_applied *out, 
   size_t count = bytes.len / LC_APPLIED_SIZE < max ? bytes.len / LC_APPLIED_SIZE : max;
   for (size_t i = 0; i < count; i++) {
     const uint8_t *at = bytes.ptr + i * LC_APPLIED_SIZE;
-    out[i] = (struct lc_msg_applied){load_number(at), load_number(at + 8)};
+    out[i] = (struct lc_msg_applied){lc_pb_get_fixed(at), lc_pb_get_fixed(at + 8)};
   }
   return count;
 }

@@ -69,11 +69,9 @@ int lc_pb_next_slow(struct lc_slice *in, struct lc_pb_field *field, struct lc_er
       return LC_EPROTO;
     return take_bytes(in, field->value, &field->bytes, err);
   case LC_PB_FIXED64:
-    if (take_bytes(in, 8, &field->bytes, err) != 1)
+    if (take_bytes(in, 8, &field->bytes, err) != 1 || !field->bytes.ptr)
       return LC_EPROTO;
-    field->value = 0;
-    for (unsigned i = 0; i < 8; i++)
-      field->value |= (uint64_t)field->bytes.ptr[i] << (8 * i);
+    field->value = lc_pb_get_fixed(field->bytes.ptr);
     return 1;
   case LC_PB_FIXED32:
     return take_bytes(in, 4, &field->bytes, err);

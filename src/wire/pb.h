@@ -123,7 +123,15 @@ size_t lc_pb_varint_size(uint64_t value);
 uint8_t *lc_pb_put_varint(uint8_t *at, uint64_t value);
 uint8_t *lc_pb_put_len(uint8_t *at, uint32_t number, size_t len); /* the tag of a LEN field and its length */
 
-/* The eight bytes of FIXED64; returns the end. */
+/* The eight bytes of FIXED64. */
+static inline uint64_t lc_pb_get_fixed(const uint8_t *at) {
+  uint64_t value = 0;
+  for (unsigned i = 8; i-- > 0;)
+    value = value << 8 | at[i];
+  return value;
+}
+
+/* The same, out; returns the end. */
 static inline uint8_t *lc_pb_put_fixed(uint8_t *at, uint64_t value) {
   for (unsigned i = 0; i < 8; i++)
     at[i] = (uint8_t)(value >> (8 * i));

@@ -131,6 +131,7 @@ int main(int argc, char **argv) {
   struct nodes *nodes = malloc(sizeof *nodes);
   uint64_t random = 1;
   if (!nodes || sets == 0) {
+    free(nodes);
     fprintf(stderr, "usage: %s [SETS]\n", argv[0]);
     return 1;
   }
