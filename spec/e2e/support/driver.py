@@ -9,7 +9,6 @@ import queue
 import socket
 import struct
 import sys
-import tempfile
 import threading
 import time
 
@@ -21,8 +20,9 @@ import h2.connection  # noqa: E402
 import h2.events  # noqa: E402
 import h2.exceptions  # noqa: E402
 import hpack  # noqa: E402
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory  # noqa: E402
-from grpc_tools import protoc  # noqa: E402
+from google.protobuf import json_format  # noqa: E402
+
+import protos  # noqa: E402
 
 PROTOS = ["lcache/v1/cache.proto", "lcache/v1/admin.proto", "pb/lcache.proto", "grpc/health/v1/health.proto"]
 LIMIT = 64 * 1024 * 1024
@@ -32,7 +32,7 @@ CHANNEL_OPTIONS = [("grpc.max_receive_message_length", LIMIT), ("grpc.max_send_m
 output_lock = threading.Lock()
 state_lock = threading.Lock()
 channels, modules, watches, held = {}, {}, {}, []
-protos = None
+pool = None
 
 
 def answer(value):
@@ -41,23 +41,10 @@ def answer(value):
         sys.stdout.flush()
 
 
-def read_protos(folder):
-    """A pool of everything in PROTOS; generated modules would clash with the package `grpc`."""
-    pool = descriptor_pool.DescriptorPool()
-    with tempfile.NamedTemporaryFile() as out:
-        if protoc.main(["protoc", "-I" + folder, "--include_imports", "--descriptor_set_out=" + out.name] + PROTOS):
-            sys.exit("protoc failed")
-        for file in descriptor_pb2.FileDescriptorSet.FromString(out.read()).file:
-            pool.Add(file)
-    return pool
-
-
 def methods(service):
     """Request and reply class by method name."""
     if service not in modules:
-        modules[service] = {m.name: (message_factory.GetMessageClass(m.input_type),
-                                     message_factory.GetMessageClass(m.output_type))
-                            for m in protos.FindServiceByName(service).methods}
+        modules[service] = protos.methods(pool, service)
     return modules[service]
 
 
@@ -394,8 +381,8 @@ def run(op):
 
 
 def main():
-    global protos
-    protos = read_protos(sys.argv[1])
+    global pool
+    pool = protos.read(sys.argv[1], PROTOS)
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=64)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -21,18 +21,18 @@ import asyncio
 import collections
 import json
 import os
+import pathlib
 import random
 import sys
-import tempfile
 import time
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc  # noqa: E402
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
-from grpc_tools import protoc  # noqa: E402
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "support"))
 
 import history  # noqa: E402
+import protos  # noqa: E402
 
 CHANNEL_OPTIONS = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1),
                    ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
@@ -45,21 +45,9 @@ SWEEP_SECONDS = 30  # that a write of a sweep is tried
 
 def read_methods(folder):
     """Request class, reply class and path of each method of Cache and Admin."""
-    pool = descriptor_pool.DescriptorPool()
-    with tempfile.NamedTemporaryFile() as out:
-        arguments = ["protoc", "-I" + folder, "--descriptor_set_out=" + out.name, "--include_imports",
-                     "lcache/v1/cache.proto", "lcache/v1/admin.proto"]
-        if protoc.main(arguments):
-            sys.exit("protoc failed")
-        for file in descriptor_pb2.FileDescriptorSet.FromString(out.read()).file:
-            pool.Add(file)
-    methods = {}
-    for service in ("Cache", "Admin"):
-        for method in pool.FindServiceByName("lcache.v1." + service).methods:
-            methods[method.name] = (message_factory.GetMessageClass(method.input_type),
-                                    message_factory.GetMessageClass(method.output_type),
-                                    "/lcache.v1.%s/%s" % (service, method.name))
-    return methods
+    pool = protos.read(folder, ["lcache/v1/cache.proto", "lcache/v1/admin.proto"])
+    return {name: (*classes, "/%s/%s" % (service, name)) for service in ("lcache.v1.Cache", "lcache.v1.Admin")
+            for name, classes in protos.methods(pool, service).items()}
 
 
 class Nodes:
