@@ -32,7 +32,7 @@ CHANNEL_OPTIONS = [("grpc.max_receive_message_length", LIMIT), ("grpc.max_send_m
 output_lock = threading.Lock()
 state_lock = threading.Lock()
 channels, modules, watches, held = {}, {}, {}, []
-pool = None
+schema = None
 
 
 def answer(value):
@@ -44,7 +44,7 @@ def answer(value):
 def methods(service):
     """Request and reply class by method name."""
     if service not in modules:
-        modules[service] = protos.methods(pool, service)
+        modules[service] = protos.methods(schema, service)
     return modules[service]
 
 
@@ -381,8 +381,8 @@ def run(op):
 
 
 def main():
-    global pool
-    pool = protos.read(sys.argv[1], PROTOS)
+    global schema
+    schema = protos.read(sys.argv[1], PROTOS)
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=64)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
