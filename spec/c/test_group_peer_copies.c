@@ -19,20 +19,6 @@ static void expect_peek(struct peers *peers, const char *key, const char *value)
   lc_item_unref(item);
 }
 
-static void own_copy(struct peers *peers, const char *key) {
-  struct writing writing = {0};
-  assert_int_equal(writing_set(peers, &writing, key, "own"), LC_OK);
-}
-
-static void mirror_copy(struct peers *peers, const char *key) {
-  peers->ours = false;
-  peers->get_rc = LC_EUNAVAILABLE;
-  peers->fake.on_start = fake_answer_now;
-  expect_from(peers, key, LC_FROM_SOURCE, "now");
-  peers->fake.on_start = NULL;
-  peers->get_rc = LC_PENDING;
-}
-
 static void count(void *arg) {
   ++*(int *)arg;
 }
@@ -43,7 +29,7 @@ static bool invalidate(struct peers *peers, const char *group, const char *key, 
 
 static void test_a_peek_gives_an_owners_and_a_former_owners_copy(void **state) {
   struct peers *peers = *state;
-  own_copy(peers, "k");
+  own_copy(peers, "k", "own");
   expect_peek(peers, "k", "own");
   peers->ours = false;
   peers->view++;
@@ -55,6 +41,7 @@ static void test_a_peek_gives_an_owners_and_a_former_owners_copy(void **state) {
 static void test_a_peek_never_gives_a_mirror(void **state) {
   struct peers *peers = *state;
   mirror_copy(peers, "k");
+  peers->ours = false;
   assert_null(peek(peers, "k"));
   peers->view++;
   peers->ours = true;
@@ -63,7 +50,7 @@ static void test_a_peek_never_gives_a_mirror(void **state) {
 
 static void test_a_peek_gives_nothing_while_copies_may_not_be_served(void **state) {
   struct peers *peers = *state;
-  own_copy(peers, "k");
+  own_copy(peers, "k", "own");
   peers->stale = true;
   assert_null(peek(peers, "k"));
   peers->stale = false;
@@ -73,9 +60,10 @@ static void test_a_peek_gives_nothing_while_copies_may_not_be_served(void **stat
 static void test_an_invalidation_drops_any_copy(void **state) {
   struct peers *peers = *state;
   int under = 0;
-  own_copy(peers, "own");
-  own_copy(peers, "former");
+  own_copy(peers, "own", "own");
+  own_copy(peers, "former", "own");
   mirror_copy(peers, "mirror");
+  peers->ours = false;
   peers->view++;
   assert_true(invalidate(peers, "g", "own", &under));
   assert_true(invalidate(peers, "g", "former", &under));
@@ -92,7 +80,7 @@ static void test_an_invalidation_drops_any_copy(void **state) {
 
 static void test_the_control_thread_invalidates_and_counts_too(void **state) {
   struct peers *peers = *state;
-  own_copy(peers, "k");
+  own_copy(peers, "k", "own");
   assert_true(lc_group_invalidate(peers->fake.groups, lc_slice_str("g"), lc_slice_str("k"), CONTROL, NULL, NULL));
   assert_int_equal(fake_stats(&peers->fake, 0).invalidated, 1);
 }
@@ -131,7 +119,7 @@ static void test_a_handed_over_item_is_stored_as_our_own(void **state) {
 static void test_a_handed_over_item_is_refused_for_what_is_here_or_not_ours_or_written(void **state) {
   struct peers *peers = *state;
   struct gate gate = {true, 0}, shut = {false, 0};
-  own_copy(peers, "k");
+  own_copy(peers, "k", "own");
   assert_false(add(peers, "k", "given", 0, &gate));
   expect_from(peers, "k", LC_FROM_STORE, "own");
   assert_false(add(peers, "far", "given", 0, &gate));
@@ -155,6 +143,7 @@ static void test_a_mirror_gives_way_to_a_handed_over_item(void **state) {
   struct peers *peers = *state;
   struct gate gate = {true, 0};
   mirror_copy(peers, "k");
+  peers->ours = false;
   peers->ours = true;
   peers->view++;
   assert_true(add(peers, "k", "given", 0, &gate));
@@ -176,8 +165,9 @@ static void test_adding_without_memory_adds_nothing(void **state) {
 static void test_dropping_all_empties_every_group_and_detaches_all_loads(void **state) {
   struct peers *peers = *state;
   struct call loading, other;
-  own_copy(peers, "k");
+  own_copy(peers, "k", "own");
   mirror_copy(peers, "m");
+  peers->ours = false;
   peers->ours = true;
   assert_int_equal(call_get(&peers->fake, &loading, 0, "g", "l"), LC_PENDING);
   assert_int_equal(call_get(&peers->fake, &other, 0, "h", "l"), LC_PENDING);

@@ -6,42 +6,6 @@
 
 /* Gets on a node that has peers: hits, the fence, Gets of other nodes. */
 
-static void begin(struct peers *peers, struct call *call, const char *key) {
-  assert_int_equal(call_get(&peers->fake, call, 0, "g", key), LC_PENDING);
-}
-
-static struct lc_group_stats stats_of(struct peers *peers) {
-  return fake_stats(&peers->fake, 0);
-}
-
-static void own_copy(struct peers *peers, const char *key, const char *value) {
-  struct writing writing = {0};
-  bool ours = peers->ours;
-  peers->ours = true;
-  assert_int_equal(writing_set(peers, &writing, key, value), LC_OK);
-  peers->ours = ours;
-}
-
-/* What is loaded while the owner is down: "now". */
-static void mirror_copy(struct peers *peers, const char *key) {
-  bool ours = peers->ours;
-  peers->ours = false;
-  peers->get_rc = LC_EUNAVAILABLE;
-  peers->fake.on_start = fake_answer_now;
-  expect_from(peers, key, LC_FROM_SOURCE, "now");
-  peers->get_rc = LC_PENDING;
-  peers->fake.on_start = NULL;
-  peers->ours = ours;
-}
-
-static void forwarded(struct peers *peers, struct call *call, const char *key, const struct lc_flight_name *lineage,
-                      size_t count) {
-  call_init(&peers->fake, call, 1, "g", key);
-  call->get.forwarded = true;
-  call->get.lineage = lineage;
-  call->get.lineage_count = count;
-}
-
 /* ---- hits ---- */
 
 static void test_a_copy_answers_by_its_tag_and_by_who_owns_the_key(void **state) {

@@ -6,37 +6,6 @@
 
 /* Keys that are forwarded often become mirrors. */
 
-static void begin(struct peers *peers, struct call *call, const char *key) {
-  assert_int_equal(call_get(&peers->fake, call, 0, "g", key), LC_PENDING);
-}
-
-static struct lc_group_stats stats_of(struct peers *peers) {
-  return fake_stats(&peers->fake, 0);
-}
-
-static void own_copy(struct peers *peers, const char *key, const char *value) {
-  struct writing writing = {0};
-  bool ours = peers->ours;
-  peers->ours = true;
-  assert_int_equal(writing_set(peers, &writing, key, value), LC_OK);
-  peers->ours = ours;
-}
-
-/* Forwards the key so often, with `keep`; returns how many went out before a mirror answered. */
-static size_t forward_often(struct peers *peers, const char *key, size_t times, bool keep) {
-  for (size_t i = 0; i < times; i++) {
-    struct call call;
-    if (call_get(&peers->fake, &call, 0, "g", key) == LC_OK) {
-      assert_int_equal(call.get.from, LC_FROM_MIRROR);
-      call_fini(&call);
-      return i;
-    }
-    peers_value(peers, peers->got - 1, "theirs", 0, keep);
-    call_fini(&call);
-  }
-  return times;
-}
-
 static void test_a_key_forwarded_often_becomes_a_mirror_for_mirror_ttl(void **state) {
   struct peers *peers = *state;
   peers->ours = false;

@@ -6,49 +6,6 @@
 
 /* Loads on a node that has peers: forwards, mirrors, peeks. */
 
-static void begin(struct peers *peers, struct call *call, const char *key) {
-  assert_int_equal(call_get(&peers->fake, call, 0, "g", key), LC_PENDING);
-}
-
-static struct lc_group_stats stats_of(struct peers *peers) {
-  return fake_stats(&peers->fake, 0);
-}
-
-/* What is loaded while the owner is down: "now". */
-static void mirror_copy(struct peers *peers, const char *key) {
-  bool ours = peers->ours;
-  peers->ours = false;
-  peers->get_rc = LC_EUNAVAILABLE;
-  peers->fake.on_start = fake_answer_now;
-  expect_from(peers, key, LC_FROM_SOURCE, "now");
-  peers->get_rc = LC_PENDING;
-  peers->fake.on_start = NULL;
-  peers->ours = ours;
-}
-
-static void forwarded(struct peers *peers, struct call *call, const char *key, const struct lc_flight_name *lineage,
-                      size_t count) {
-  call_init(&peers->fake, call, 1, "g", key);
-  call->get.forwarded = true;
-  call->get.lineage = lineage;
-  call->get.lineage_count = count;
-}
-
-/* Forwards the key so often, with `keep`; returns how many went out before a mirror answered. */
-static size_t forward_often(struct peers *peers, const char *key, size_t times, bool keep) {
-  for (size_t i = 0; i < times; i++) {
-    struct call call;
-    if (call_get(&peers->fake, &call, 0, "g", key) == LC_OK) {
-      assert_int_equal(call.get.from, LC_FROM_MIRROR);
-      call_fini(&call);
-      return i;
-    }
-    peers_value(peers, peers->got - 1, "theirs", 0, keep);
-    call_fini(&call);
-  }
-  return times;
-}
-
 /* ---- forwarding ---- */
 
 static void test_another_nodes_key_is_asked_of_its_owner(void **state) {

@@ -6,10 +6,6 @@
 
 /* Set and Delete on a node that has peers. */
 
-static struct lc_group_stats stats_of(struct peers *peers) {
-  return fake_stats(&peers->fake, 0);
-}
-
 static bool cancel(struct peers *peers, struct writing *writing) {
   return lc_write_cancel(peers->fake.groups, &writing->write);
 }

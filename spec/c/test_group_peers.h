@@ -66,4 +66,16 @@ struct writing {
 int writing_set(struct peers *peers, struct writing *writing, const char *key, const char *value);
 int writing_delete(struct peers *peers, struct writing *writing, const char *key);
 
+/* ---- what several of these tests begin with ---- */
+
+void begin(struct peers *peers, struct call *call, const char *key);
+struct lc_group_stats stats_of(struct peers *peers);
+void own_copy(struct peers *peers, const char *key, const char *value);
+/* What is loaded while the owner is down: "now". */
+void mirror_copy(struct peers *peers, const char *key);
+void forwarded(struct peers *peers, struct call *call, const char *key, const struct lc_flight_name *lineage,
+               size_t count);
+/* Forwards the key so often, with `keep`; returns how many went out before a mirror answered. */
+size_t forward_often(struct peers *peers, const char *key, size_t times, bool keep);
+
 #endif
