@@ -144,6 +144,9 @@ static void weights_come_from_hello_where_the_list_is_fixed(void **state) {
   request.weight = 7;
   assert_int_equal(lc_members_greeted(alone.cluster, &request, &reply, NULL), 0);
   assert_int_equal(weight_on_ring(A), 7);
+  request.weight = 8; /* by the same process */
+  assert_int_equal(lc_members_greeted(alone.cluster, &request, &reply, NULL), 0);
+  assert_int_equal(weight_on_ring(A), 7);
 }
 
 static void hostile_entries_of_the_registry_are_ignored(void **state) {

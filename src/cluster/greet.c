@@ -77,7 +77,8 @@ static bool note_speaker(struct lc_peer *peer, const struct speaker *speaker, bo
   /* A process that once said so never comes back; another one at the same address does. */
   bool leaves = speaker->leaving || (leaving && !*fresh);
   atomic_store_explicit(&peer->leaving, leaves, memory_order_release);
-  unsigned weight = is_static(peer->cluster) ? lc_peer_weight(speaker->weight) : peer->weight;
+  /* A process keeps its weight: each change would cost everybody a new ring. */
+  unsigned weight = is_static(peer->cluster) && *fresh ? lc_peer_weight(speaker->weight) : peer->weight;
   changed = changed || leaves != leaving || weight != peer->weight;
   peer->weight = weight;
   return changed;
