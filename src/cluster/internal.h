@@ -231,8 +231,8 @@ void lc_touched_note(struct lc_touched *touched, uint64_t hash, uint64_t writer,
 void lc_touched_floor(struct lc_touched *touched, uint64_t writer, uint64_t seq);
 /* All that the writer wrote up to seq is in force here; lc_touched_note says so too. */
 void lc_touched_seen(struct lc_touched *touched, uint64_t writer, uint64_t seq);
-/* Some other node than `process` wrote the key in the last seconds: what `process` answers may be older, and isn't to be
- * stored. Any thread. */
+/* Some other node than `process` wrote the key in the last seconds: what `process` answers may be older, and isn't to
+ * be stored. Any thread. */
 bool lc_touched_elsewhere(struct lc_touched *touched, uint64_t hash, uint64_t process, uint64_t now_ms);
 /* How far each log is in force here, also those of processes that are gone; at most max. Any thread. */
 size_t lc_touched_applied(struct lc_touched *touched, struct lc_msg_applied *out, size_t max);
