@@ -46,12 +46,6 @@ struct push {
   struct lc_msg_applied applied[APPLIED_MAX];
 };
 
-static void retain_item(void *owner) {
-  lc_item_ref(owner);
-}
-
-static const struct lc_hold_ops item_hold = {.retain = retain_item, .release = lc_item_unref_void};
-
 static struct lc_timers *timers_of(const struct push *push) {
   return lc_worker_timers(push->cluster->control);
 }
@@ -207,7 +201,7 @@ static void send_batch(struct target *target) {
   }
   uint64_t now_ms = lc_clock_ms(), left_ms = push->deadline_ms > now_ms ? push->deadline_ms - now_ms : 1;
   struct lc_outq *q = lc_control_request(push->cluster);
-  if (lc_msg_handover_request_frame(&request, &item_hold, q) != LC_OK ||
+  if (lc_msg_handover_request_frame(&request, &lc_item_hold_ops, q) != LC_OK ||
       lc_control_call(target->peer, HAND_OVER, q, left_ms < TIMEOUT_MS ? left_ms : TIMEOUT_MS, on_reply, target,
                       &target->call) != LC_OK) {
     lc_outq_consume(q, q->bytes);
