@@ -177,6 +177,10 @@ static void start_write(struct lc_cluster *cluster, struct lc_rpc_call *call, co
   }
   ((struct write_state *)lc_rpc_state(call))->pending = peer_write;
   lc_rpc_hold(call);
+  if (lc_rpc_charge(call, sizeof *peer_write))
+    return;
+  cancel_write(call, cluster);
+  lc_rpc_finish_code(call, LC_ENOMEM, "out of memory for the request; the write may or may not have happened");
 }
 
 /* Nothing is done, and the sender tries again: it is a stranger; or we have just begun, and somebody with copies may

@@ -113,7 +113,7 @@ static void pb_get(struct lc_rpc_call *call, void *ctx, struct lc_slice message)
   start_get(ctx, call, state, pb_get_done);
 }
 
-/* A Set or Delete in progress. It lies in the call's arena, for it is too large for the state of every call. */
+/* A Set or Delete in progress, from the worker's pool: it is too large for the state of every call. */
 struct write_call {
   struct lc_write write;
   struct lc_rpc_call *call;
@@ -190,7 +190,7 @@ static void keep_write(struct lc_services *services, struct write_call *write) {
   struct write_state *state = lc_rpc_state(call);
   state->pending = write;
   lc_rpc_hold(call);
-  bool kept = lc_rpc_charge(call, write->value.len);
+  bool kept = lc_rpc_charge(call, sizeof *write + write->value.len);
   if (kept && write->reply == reply_pb_set)
     kept = lc_rpc_keep(call, &write->value) == LC_OK;
   if (kept)
