@@ -47,6 +47,7 @@ local SIG_DFL, SIG_IGN = ffi.cast("void (*)(int)", 0), ffi.cast("void (*)(int)",
 C.signal(SIGNALS.PIPE, SIG_IGN)
 
 local live = {} -- every process not yet reaped
+local folders = {}
 
 --- Seconds on a clock that only goes forward.
 function M.now()
@@ -243,11 +244,15 @@ function Process:kill()
   live[self] = nil
 end
 
---- Ends every child that still lives.
+--- Ends every child that still lives and removes what temp_folder made; LCACHE_KEEP=1 keeps it for a look.
 function M.kill_all()
   local list = {}
   for process in pairs(live) do list[#list + 1] = process end
   for _, process in ipairs(list) do process:kill() end
+  if not os.getenv("LCACHE_KEEP") then
+    for _, folder in ipairs(folders) do os.execute("rm -rf '" .. folder .. "'") end
+  end
+  folders = {}
 end
 
 --- Runs a program to its end: { status, out, err }.
@@ -257,12 +262,16 @@ function M.run(options, seconds)
   return process
 end
 
---- A new folder below .build/; the caller leaves it, .build/ is disposable.
-function M.temp_folder()
+--- A new folder below .build/, gone with kill_all unless `keep`: each etcd writes its log ahead into 123 MB, and disks
+-- fill.
+function M.temp_folder(keep)
+  os.execute("mkdir -p '" .. M.root .. "/.build/e2e/tmp'")
   local template = M.root .. "/.build/e2e/tmp/run-XXXXXX"
   local path = ffi.new("char[?]", #template + 1, template)
   assert(C.mkdtemp(path) ~= nil, "mkdtemp failed for " .. template)
-  return ffi.string(path)
+  local folder = ffi.string(path)
+  if not keep then folders[#folders + 1] = folder end
+  return folder
 end
 
 function M.write_file(path, text)
@@ -283,7 +292,6 @@ local function working_folder()
 end
 
 M.root = working_folder()
-os.execute("mkdir -p '" .. M.root .. "/.build/e2e/tmp'")
 
 --- Where lcache, lcachectl and lcache-bench are.
 function M.bin(name)

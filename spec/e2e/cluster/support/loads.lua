@@ -106,7 +106,7 @@ end
 -- options: windows (list of { begin, end, { names of one side } }), settle.
 function Load:check(options)
   options = options or {}
-  local file = process.temp_folder() .. "/history.jsonl"
+  local file = process.temp_folder(true) .. "/history.jsonl"
   local windows = {}
   for i, window in ipairs(options.windows or {}) do
     windows[i] = json.array { window[1], window[2], json.array(window[3]) }
